@@ -1,0 +1,56 @@
+# Root on Debian 12 or 13; apt and pip fetch what is missing, from wherever they are configured to.
+SHELL := /bin/bash
+VENV := $(CURDIR)/.venv
+COLLECTION := .collections/ansible_collections/linuxvirtualserver/lvs
+# What the targets below need. The lab installs what it needs itself.
+PACKAGES := git iproute2 openssh-client python3-venv shellcheck
+SCENARIO ?=
+
+export PATH := $(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
+export MOLECULE_GLOB := molecule/*/molecule.yml
+
+.DEFAULT_GOAL := help
+.PHONY: help packages setup demo demo-down lab lab-down test lint sanity unit molecule bench soak clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do \
+	    [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done); \
+	[ -z "$$missing" ] || { export DEBIAN_FRONTEND=noninteractive; \
+	    apt-get install -qy --no-install-recommends $$missing 2>/dev/null || \
+	    { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }; }
+
+# /usr/bin/python3 by name: shims of version managers do not survive what ansible-test does to the environment.
+$(VENV)/.complete: tests/requirements.txt | packages
+	/usr/bin/python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+$(COLLECTION):
+	mkdir -p $(@D)
+	ln -sfn ../../.. $@
+
+setup: packages $(VENV)/.complete | $(COLLECTION) ## install what the other targets need
+
+lint: setup ## linters, type checks, documentation and the artefact
+	scripts/run_tests.py lint
+
+sanity: setup ## ansible-test sanity, without docker
+	scripts/run_tests.py sanity
+
+unit: setup ## unit and property tests
+	scripts/run_tests.py unit
+
+molecule: setup ## the scenarios on virtual machines; SCENARIO=dr for one of them
+	scripts/run_tests.py molecule $(SCENARIO:%=--scenario %)
+
+test: setup ## everything above; ends with one line `N passed, N failed`
+	scripts/run_tests.py
+
+clean: ## take down what is left of a lab, remove what the targets made; .venv stays
+	if [ -x $(VENV)/bin/molecule ] && [ -d $(LAB) ]; then ansible-playbook playbooks/lab_down.yml; fi
+	rm -rf build .cache tests/output .ansible .hypothesis

@@ -1,0 +1,243 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""IPVS attributes and bytes: one typed table for each kind of record, and what packs and unpacks by it."""
+
+from __future__ import annotations
+
+import struct
+from socket import htonl, htons, ntohl, ntohs
+from typing import Any, Callable, NamedTuple
+
+# Commands of the family IPVS (linux/ip_vs.h).
+NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
+NEW_DESTINATION, SET_DESTINATION, DEL_DESTINATION, GET_DESTINATION = 5, 6, 7, 8
+
+# What a command carries.
+COMMAND_SERVICE, COMMAND_DESTINATION = 1, 2
+
+
+class Attribute(NamedTuple):
+    """One attribute of a record: its number, the name used here, and how its value is written."""
+
+    number: int
+    name: str
+    kind: str
+
+
+# "u" is in the machine's byte order, "be" in the network's. A netmask is a mask in network order for IPv4 and a prefix
+# length in machine order for IPv6, so its bytes are left to whoever knows the family. "skip" is read by nobody here.
+SERVICE = (
+    Attribute(1, "family", "u16"),
+    Attribute(2, "protocol", "u16"),
+    Attribute(3, "address", "address"),
+    Attribute(4, "port", "be16"),
+    Attribute(5, "fwmark", "u32"),
+    Attribute(6, "scheduler", "string"),
+    Attribute(7, "flags", "flags"),
+    Attribute(8, "timeout", "u32"),
+    Attribute(9, "netmask", "u32"),
+    Attribute(10, "stats", "skip"),
+    Attribute(11, "engine", "string"),
+    Attribute(12, "stats64", "nested"),
+)
+
+DESTINATION = (
+    Attribute(1, "address", "address"),
+    Attribute(2, "port", "be16"),
+    Attribute(3, "forwarding", "u32"),
+    Attribute(4, "weight", "u32"),
+    Attribute(5, "upper_threshold", "u32"),
+    Attribute(6, "lower_threshold", "u32"),
+    Attribute(7, "active", "u32"),
+    Attribute(8, "inactive", "u32"),
+    Attribute(9, "persistent", "u32"),
+    Attribute(10, "stats", "skip"),
+    Attribute(11, "family", "u16"),
+    Attribute(12, "stats64", "nested"),
+    Attribute(13, "tunnel_type", "u8"),
+    Attribute(14, "tunnel_port", "be16"),
+    Attribute(15, "tunnel_flags", "u16"),
+)
+
+STATS64 = (
+    Attribute(1, "connections", "u64"),
+    Attribute(2, "in_packets", "u64"),
+    Attribute(3, "out_packets", "u64"),
+    Attribute(4, "in_bytes", "u64"),
+    Attribute(5, "out_bytes", "u64"),
+    Attribute(6, "connections_per_second", "u64"),
+    Attribute(7, "in_packets_per_second", "u64"),
+    Attribute(8, "out_packets_per_second", "u64"),
+    Attribute(9, "in_bytes_per_second", "u64"),
+    Attribute(10, "out_bytes_per_second", "u64"),
+    Attribute(11, "padding", "skip"),
+)
+
+_FORMATS = {
+    "u8": "B",
+    "u16": "H",
+    "be16": "H",
+    "u32": "I",
+    "u64": "Q",
+    "flags": "I4x",  # flags, and the mask of those that are meant
+    "address": "16s",
+}
+_READERS = {kind: struct.Struct("=" + text) for kind, text in _FORMATS.items()}
+_HEADER = struct.Struct("=HH")
+
+
+def netmask_to_wire(family: int, netmask: int) -> int:
+    """The number to write for a netmask: IPv4 (2) is in network order, IPv6 (10) is a prefix length."""
+    return htonl(netmask) if family == 2 else netmask
+
+
+def netmask_from_wire(family: int, number: int) -> int:
+    """The netmask that a number read from the kernel means."""
+    return ntohl(number) if family == 2 else number
+
+
+def nest(number: int, content: bytes) -> bytes:
+    """Attributes as the content of another attribute."""
+    return _HEADER.pack(4 + len(content), number) + content
+
+
+def pack(table: tuple[Attribute, ...], values: dict[str, Any]) -> bytes:
+    """The attributes that ``values`` names, in the table's order. ``flags`` is a pair (flags, mask)."""
+    parts: list[bytes] = []
+    for attribute in table:
+        if attribute.name not in values:
+            continue
+        value = values[attribute.name]
+        if attribute.kind == "string":
+            content = value.encode("ascii") + b"\0"
+        elif attribute.kind == "flags":
+            content = struct.pack("=II", *value)
+        elif attribute.kind == "be16":
+            content = struct.pack("=H", htons(value))
+        else:
+            content = _READERS[attribute.kind].pack(value)
+        parts.append(_HEADER.pack(4 + len(content), attribute.number) + content + b"\0" * (-len(content) % 4))
+    return b"".join(parts)
+
+
+def packer(table: tuple[Attribute, ...], names: tuple[str, ...], inside: int) -> Callable[..., bytes]:
+    """A function that packs the values of ``names``, given in that order, as the content of attribute ``inside``.
+
+    Every record written has the same attributes, all of a fixed length: one pre-computed format writes it at once.
+    """
+    known = {attribute.name: attribute for attribute in table}
+    text = ["=HH"]
+    constants: list[tuple[int, int]] = []
+    swapped: list[int] = []
+    for index, name in enumerate(names):
+        attribute = known[name]
+        length = _READERS[attribute.kind].size
+        text.append(f"HH{_FORMATS[attribute.kind]}{-length % 4}x")
+        constants.append((4 + length, attribute.number))
+        if attribute.kind == "be16":
+            swapped.append(index)
+    whole = struct.Struct("".join(text))
+    template: list[Any] = [whole.size, inside]
+    places: list[int] = []
+    for length, number in constants:
+        template += [length, number, None]
+        places.append(len(template) - 1)
+    write = whole.pack
+    first, step = places[0], 3
+
+    def pack_record(values: list[Any]) -> bytes:
+        for index in swapped:
+            values[index] = htons(values[index])
+        template[first::step] = values
+        return write(*template)
+
+    return pack_record
+
+
+def unpacker(
+    table: tuple[Attribute, ...], names: tuple[str, ...], defaults: tuple[Any, ...]
+) -> Callable[[bytes, int, int], list[Any]]:
+    """A function that reads the values of ``names`` from a buffer; what the kernel did not send has its default.
+
+    One kernel lays out all its records alike, so the positions learnt from one record serve the next of the same
+    length, after its attribute headers have been compared. Any other record is walked attribute by attribute.
+    """
+    known = {attribute.number: attribute for attribute in table if attribute.name in names}
+    index_of = {name: index for index, name in enumerate(names)}
+    layouts: dict[int, tuple[Any, tuple[int, ...], Any, list[int], list[int]]] = {}
+
+    def learn(buffer: bytes, start: int, end: int) -> None:
+        heads, fields = ["="], ["="]
+        order: list[int] = []
+        position = start
+        while position + 4 <= end:
+            length, number = _HEADER.unpack_from(buffer, position)
+            room = min((length + 3) & ~3, end - position)
+            attribute = known.get(number & 0x3FFF)
+            heads.append(f"I{room - 4}x")
+            if attribute is None:
+                fields.append(f"{room}x")
+            elif attribute.kind in _FORMATS and _READERS[attribute.kind].size == length - 4:
+                fields.append(f"4x{_FORMATS[attribute.kind]}{room - length}x")
+                order.append(index_of[attribute.name])
+            else:
+                return  # a string, or a length of its own: such records are walked
+            position += room
+        head = struct.Struct("".join(heads))
+        swapped = [index_of[a.name] for a in known.values() if a.kind == "be16" and index_of[a.name] in order]
+        layouts[end - start] = (
+            head.unpack_from,
+            head.unpack_from(buffer, start),
+            struct.Struct("".join(fields)).unpack_from,
+            order,
+            swapped,
+        )
+
+    def walk(buffer: bytes, start: int, end: int) -> list[Any]:
+        values: list[Any] = list(defaults)
+        while start + 4 <= end:
+            length, number = _HEADER.unpack_from(buffer, start)
+            if length < 4 or start + length > end:
+                raise ValueError("malformed attribute")
+            attribute = known.get(number & 0x3FFF)
+            if attribute is not None:
+                values[index_of[attribute.name]] = _read(attribute.kind, buffer, start + 4, start + length)
+            start += (length + 3) & ~3
+        return values
+
+    def read(buffer: bytes, start: int, end: int) -> list[Any]:
+        layout = layouts.get(end - start)
+        if layout is not None:
+            heads, expected, fields, order, swapped = layout
+            if heads(buffer, start) == expected:
+                values = list(defaults)
+                for index, value in zip(order, fields(buffer, start)):
+                    values[index] = value
+                for index in swapped:
+                    values[index] = ntohs(values[index])
+                return values
+        values = walk(buffer, start, end)
+        learn(buffer, start, end)
+        return values
+
+    return read
+
+
+def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:
+    if kind == "string":
+        return buffer[start:end].split(b"\0", 1)[0].decode("ascii", "replace")
+    if kind == "address":
+        return buffer[start:end].ljust(16, b"\0")
+    if kind == "nested":
+        return _read_stats64(buffer, start, end)
+    value = _READERS[kind].unpack_from(buffer, start)[0]
+    return ntohs(value) if kind == "be16" else value
+
+
+_STATS64_NAMES = tuple(attribute.name for attribute in STATS64 if attribute.kind != "skip")
+_STATS64_VALUES = unpacker(STATS64, _STATS64_NAMES, (0,) * len(_STATS64_NAMES))
+
+
+def _read_stats64(buffer: bytes, start: int, end: int) -> dict[str, int]:
+    return dict(zip(_STATS64_NAMES, _STATS64_VALUES(buffer, start, end)))

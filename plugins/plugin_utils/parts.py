@@ -1,0 +1,165 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The network part of one host's plan: what module ``network`` shall make true there, one rule of the HOWTO a method.
+
+A host that is director and realserver, or realserver of several clusters, gets one merged part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .addresses import IPAddress
+from .machines import Machine, family, full_length
+
+# Policy routes of ours live in these tables and rules; `lvs_route_table` on a host moves them.
+ROUTE_TABLE = 1100
+MAIN_TABLE = 254
+# What the outer header costs: 20 bytes for IPv4 in IPv4, 40 for IPv6 in IPv6; then the inner IP and TCP headers.
+TUNNEL_OVERHEAD = {4: 20, 6: 40}
+HEADERS = {4: 40, 6: 60}
+TUNNEL_DEVICE = {4: ("tunl0", "ipip", "ipip"), 6: ("ip6tnl0", "ip6tnl", "ip6_tunnel")}
+
+
+class NetworkPart:
+    """Collects kernel modules, sysctls, devices, addresses, routes and rules of one machine, each thing once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.conflicts: list[str] = []
+        self._modules: dict[str, None] = {}
+        self._sysctls: dict[str, str] = {}
+        self._devices: dict[str, dict[str, Any]] = {}
+        self._addresses: dict[IPAddress, dict[str, Any]] = {}
+        self._tunnel_vips: set[IPAddress] = set()
+        self._returns: dict[IPAddress, tuple[IPAddress, bool]] = {}
+
+    def module(self, name: str) -> None:
+        self._modules[name] = None
+
+    def sysctl(self, key: str, value: Any) -> None:
+        self._sysctls[key] = str(value)
+
+    def address(self, address: IPAddress, prefix: int, device: str, **flags: bool) -> None:
+        entry = {"address": f"{address}/{prefix}", "device": device, **flags}
+        if self._addresses.setdefault(address, entry)["device"] != device:
+            self.conflicts.append(
+                f"host {self.machine.name}: {address} would have to be on {self._addresses[address]['device']} and on"
+                f" {device}: one realserver cannot serve one VIP by dr and by tun; use one method for this VIP there."
+            )
+
+    def director_vip(self, vip: IPAddress, device: str) -> None:
+        """The VIP, announced. IPv6: deprecated, or IPVS tunnels and the director's own traffic leave from the VIP."""
+        flags = {"announce": True} if vip.version == 4 else {"announce": True, "nodad": True, "deprecated": True}
+        self.address(vip, full_length(vip.version), device, **flags)
+
+    def forwarding(self, version: int, interfaces: list[str]) -> None:
+        """LVS-NAT: the director is a router (HOWTO 5.6) that never redirects a realserver past itself (HOWTO 5.12)."""
+        if version == 6:
+            self.sysctl("net.ipv6.conf.all.forwarding", 1)
+            return
+        self.sysctl("net.ipv4.ip_forward", 1)
+        # A redirect is sent if `all` or the interface says so: both must be off.
+        for name in ("all", *interfaces):
+            self.sysctl(f"net.ipv4.conf.{name}.send_redirects", 0)
+
+    def hide_vip(self, version: int) -> None:
+        """The ARP cure (HOWTO 6): `all`, since the kernel, not a device, answers; IPv6 answers per device anyway."""
+        if version == 4:
+            self.sysctl("net.ipv4.conf.all.arp_ignore", 1)
+            self.sysctl("net.ipv4.conf.all.arp_announce", 2)
+
+    def direct_vip(self, vip: IPAddress) -> None:
+        """LVS-DR realserver: the VIP on lo, /32 or /128 so that nothing else becomes local (HOWTO 4.7, 7)."""
+        self.hide_vip(vip.version)
+        flags = {} if vip.version == 4 else {"nodad": True, "deprecated": True}
+        self.address(vip, full_length(vip.version), "lo", **flags)
+
+    def tunnel_vip(self, vip: IPAddress) -> None:
+        """LVS-Tun realserver: the VIP on the tunnel device, replies with an MSS that fits the tunnel (HOWTO 8)."""
+        device, kind, module = TUNNEL_DEVICE[vip.version]
+        self.module(module)
+        self._devices[device] = {"name": device, "kind": kind}
+        self.hide_vip(vip.version)
+        if vip.version == 4:
+            # The packet comes out of the tunnel with the client's address, whose route is not the tunnel. The kernel
+            # takes max(all, device): 2 (loose) here is enough, `all` stays.
+            self.sysctl(f"net.ipv4.conf.{device}.rp_filter", 2)
+        flags = {} if vip.version == 4 else {"nodad": True, "deprecated": True}
+        self.address(vip, full_length(vip.version), device, **flags)
+        self._tunnel_vips.add(vip)
+
+    def return_through(self, rip: IPAddress, gateway: IPAddress, one_network: bool) -> None:
+        """LVS-NAT realserver: what leaves from the RIP goes back through the director (HOWTO 5.4)."""
+        if self._returns.setdefault(rip, (gateway, one_network))[0] != gateway:
+            self.conflicts.append(
+                f"host {self.machine.name}: replies from {rip} would have to go through {self._returns[rip][0]} and"
+                f" through {gateway}; two NAT directors need a RIP each on this realserver."
+            )
+
+    def compiled(self, extra_sysctls: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """The `config` of module ``network``."""
+        routes, rules = self._policy()
+        sysctls = {**self._sysctls, **{str(key): str(value) for key, value in extra_sysctls.items()}}
+        return {
+            "modules": list(self._modules),
+            "sysctls": [{"key": key, "value": value} for key, value in sysctls.items()],
+            "devices": list(self._devices.values()),
+            "addresses": list(self._addresses.values()),
+            "routes": routes,
+            "rules": rules,
+        }
+
+    def _policy(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        routes: list[dict[str, Any]] = []
+        rules: list[dict[str, Any]] = []
+        base = int(self.machine.variables.get("lvs_route_table", ROUTE_TABLE))
+        for offset, vip in enumerate(sorted(self._tunnel_vips)):
+            rules.append(_rule(vip, base + offset, base))
+        for version in sorted({vip.version for vip in self._tunnel_vips}):
+            routes += self._fitting_routes(version, base)
+        for number, (rip, (gateway, one_network)) in enumerate(sorted(self._returns.items()), start=1):
+            table = base + number
+            if self.machine.variables.get("lvs_nat_return", "policy") == "default":
+                table = MAIN_TABLE
+            else:
+                rules.append(_rule(rip, base + 500 + number, table))
+                routes += self._neighbours(rip, table) if not one_network else []
+            route = {"destination": "default", "family": family(rip.version), "gateway": str(gateway), "table": table}
+            if link := self.machine.link_to(gateway):
+                route["device"] = link.interface
+            routes.append(route)
+        return routes, rules
+
+    def _neighbours(self, rip: IPAddress, table: int) -> list[dict[str, Any]]:
+        """The RIP's own network stays direct; any other path past the director would lose the reply (HOWTO 5.4)."""
+        link = next((link for link in self.machine.links if link.address == rip and not link.is_host_route), None)
+        if link is None:
+            return []
+        network = {"destination": str(link.network.cidr), "family": family(rip.version), "device": link.interface}
+        return [{**network, "table": table}]
+
+    def _fitting_routes(self, version: int, table: int) -> list[dict[str, Any]]:
+        """The main table's routes again, with the `advmss` that leaves room for the tunnel (HOWTO 8.16)."""
+        routes = []
+        for route in self.machine.routes(version):
+            interface = self.machine.interface(route.get("device") or "")
+            if interface is None or interface["name"] in (TUNNEL_DEVICE[version][0], "lo"):
+                continue
+            if str(route["destination"]).startswith(("fe80:", "ff00:")):
+                continue
+            copy = {key: route[key] for key in ("destination", "family", "gateway", "device") if route.get(key)}
+            advmss = interface["mtu"] - TUNNEL_OVERHEAD[version] - HEADERS[version]
+            routes.append({**copy, "table": table, "advmss": advmss})
+        return routes
+
+
+def _rule(source: IPAddress, priority: int, table: int) -> dict[str, Any]:
+    return {
+        "family": family(source.version),
+        "priority": priority,
+        "from": f"{source}/{full_length(source.version)}",
+        "table": table,
+    }

@@ -1,0 +1,81 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Can these machines do what the plan asks (facts against parts, before the first write), and did they (the proof)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def problems(
+    parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]
+) -> list[str]:
+    """What forbids to start, one sentence each, for the hosts of this run."""
+    found = []
+    for host in hosts:
+        if host not in parts:
+            continue
+        if host not in facts:
+            found.append(f"host {host}: did not answer, or its facts could not be read.")
+            continue
+        found += [f"host {host}: {sentence}" for sentence in _of_host(parts[host], facts[host])]
+    return found
+
+
+def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    found = []
+    if not facts["root"]:
+        found.append("the tasks do not run as root; connect as root or let Ansible become root (become: true).")
+    elif not facts["net_admin"]:
+        found.append(
+            "root there lacks CAP_NET_ADMIN (a container?), without which no address, route or IPVS table can be"
+            " changed; run it privileged, or with --cap-add NET_ADMIN in the initial user namespace."
+        )
+    if not facts["iproute2"]:
+        found.append("the program `ip` is missing; install package iproute2.")
+    if "network" in part and not facts["systemd"]:
+        found.append("systemd does not run there, so nothing would bring the LVS back after a reboot.")
+    for module in part.get("network", {}).get("modules", []):
+        if facts["modules"].get(module, "missing") == "missing":
+            advice = facts.get("advice", {}).get(module) or "install the kernel package that has it"
+            what = (
+                f"the scheduler {module[len('ip_vs_') :]} is unknown to its kernel (no module {module})"
+                if module.startswith("ip_vs_") and not module.startswith("ip_vs_pe_")
+                else f"kernel {facts['kernel']} has no {module}"
+            )
+            found.append(f"{what}; {advice}.")
+    return found
+
+
+def wanted_schedulers(services: Any) -> list[str]:
+    """The schedulers named in ``lvs_services``, for the fact gathering; whatever is no list of mappings names none."""
+    if not isinstance(services, list):
+        return []
+    return sorted({str(item.get("scheduler", "wlc")) for item in services if isinstance(item, Mapping)})
+
+
+def proof_mistakes(probe: Mapping[str, Any], result: Mapping[str, Any], client: str) -> list[str]:
+    """What a client saw, module ``vip_probe``'s result, against what the plan promises: one sentence a difference."""
+    found = []
+    expected = {item["address"]: item for item in probe["vips"]}
+    for answer in result["results"]:
+        item = expected[answer["vip"]]
+        if not answer["on_link"] or not item["macs"]:
+            continue
+        strangers = sorted(set(answer["macs"]) - set(item["macs"]))
+        if strangers:
+            found.append(
+                f"client {client}: VIP {answer['vip']} is answered by {', '.join(strangers)}, which is not director"
+                f" {item['director']} ({', '.join(item['macs'])}): the ARP problem (HOWTO 6)."
+            )
+        elif not answer["macs"]:
+            found.append(f"client {client}: nobody answers for VIP {answer['vip']} on {answer['interface']}.")
+    for service in result["services"]:
+        if not service["reachable"]:
+            found.append(
+                f"client {client}: {service['protocol']} {service['address']} port {service['port']} does not answer:"
+                f" {service['error']}."
+            )
+    return found

@@ -1,0 +1,291 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person wrote in ``lvs_services``, checked and normalised; knows nothing of machines.
+
+Every mistake is collected, none stops the reading, so that one message can name them all.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .addresses import AddrFormatError, IPAddress, IPNetwork
+
+FORWARDING = ("dr", "nat", "tun")
+PROTOCOLS = ("tcp", "udp", "sctp")
+# The kernel loads ip_vs_<name>; its name field has 16 bytes. Which schedulers exist is the kernel's to say.
+SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}")
+MAX_WEIGHT = 2**31 - 1
+# IP_VS keeps the timeout in jiffies; ipvsadm(8) bounds it at 31 days.
+MAX_PERSISTENCE = 31 * 24 * 3600
+
+SERVICE_KEYS = {
+    "name", "vips", "protocol", "ports", "forwarding", "scheduler", "scheduler_flags", "persistence", "one_packet",
+    "weight", "realservers",
+}  # fmt: skip
+REALSERVER_KEYS = {
+    "host", "group", "address", "unmanaged", "weight", "port", "forwarding", "upper_threshold", "lower_threshold",
+}  # fmt: skip
+PERSISTENCE_KEYS = {"timeout", "netmask", "engine"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a service's ``realservers``: a host, a group of hosts, or the address of an unmanaged host."""
+
+    kind: str
+    value: str
+    weight: int | str
+    port: int | None
+    forwarding: str
+    upper_threshold: int
+    lower_threshold: int
+
+
+@dataclass(frozen=True)
+class Service:
+    """One entry of ``lvs_services``; it becomes one virtual service per VIP, protocol and port."""
+
+    name: str
+    vips: tuple[IPAddress, ...]
+    protocols: tuple[str, ...]
+    ports: tuple[int, ...]
+    scheduler: str
+    scheduler_flags: tuple[str, ...]
+    persistence: Mapping[str, Any] | None
+    one_packet: bool
+    entries: tuple[Entry, ...]
+
+
+class Mistakes(list[str]):
+    """Sentences for the person who wrote the inventory: which object, what is wrong, what to do."""
+
+    def integer(self, where: str, value: Any, low: int, high: int, fallback: int) -> int:
+        """Read an integer; text of digits counts, because extra variables and surveys deliver text."""
+        if isinstance(value, str) and re.fullmatch(r"[0-9]+", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            self.append(f"{where}: {value!r} is not an integer from {low} to {high}.")
+            return fallback
+        return value
+
+    def choice(self, where: str, value: Any, choices: Iterable[str], fallback: str) -> str:
+        if value not in choices:
+            self.append(f"{where}: {value!r} is unknown; choose one of {', '.join(choices)}.")
+            return fallback
+        return str(value)
+
+    def boolean(self, where: str, value: Any) -> bool:
+        if value not in (True, False, "true", "false", "yes", "no", "True", "False"):
+            self.append(f"{where}: {value!r} is not true or false.")
+            return False
+        return value in (True, "true", "yes", "True")
+
+    def keys(self, where: str, value: Any, known: set[str]) -> bool:
+        """True if value is a mapping; names its unknown keys."""
+        if not isinstance(value, Mapping):
+            self.append(f"{where}: expected a mapping, got {type(value).__name__} {value!r}.")
+            return False
+        unknown = sorted(str(key) for key in value if key not in known)
+        if unknown:
+            self.append(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}.")
+        return True
+
+    def address(self, where: str, value: Any) -> IPAddress | None:
+        """Read one unicast host address; a /32 or /128 is tolerated, any shorter prefix is not."""
+        text = str(value)
+        if re.search(r"(^|\.)0\d", text.split("/", maxsplit=1)[0]) and ":" not in text:
+            self.append(f"{where}: {text} has a leading zero, which some programs read as octal; write it without.")
+            return None
+        try:
+            if not isinstance(value, str) or "%" in text:
+                raise AddrFormatError
+            network = IPNetwork(text) if "/" in text else IPNetwork(IPAddress(text))
+        except (AddrFormatError, ValueError):
+            self.append(f"{where}: {value!r} is not an IPv4 or IPv6 address.")
+            return None
+        address = network.ip
+        if network.prefixlen != (32 if address.version == 4 else 128):
+            self.append(
+                f"{where}: {text} has a prefix shorter than the address; write {address}"
+                " (a VIP with a network's prefix makes the whole network local, HOWTO 4.7)."
+            )
+        if address.is_multicast() or address.is_loopback() or address.is_link_local() or int(address) == 0:
+            self.append(f"{where}: {address} is not a unicast address that clients and routers can use.")
+            return None
+        if address.is_ipv4_mapped():
+            self.append(f"{where}: {address} is an IPv4-mapped IPv6 address; write {address.ipv4()}.")
+            return None
+        return address
+
+
+def read_services(raw: Any, where: str, mistakes: Mistakes) -> list[Service]:
+    """Read ``lvs_services``; what cannot be read is reported and left out."""
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        mistakes.append(f"{where}: lvs_services must be a list, got {type(raw).__name__}.")
+        return []
+    services = []
+    names: set[str] = set()
+    for index, item in enumerate(raw):
+        service = _service(item, f"{where}: lvs_services[{index}]", mistakes)
+        if service is None:
+            continue
+        if service.name in names:
+            mistakes.append(f"{where}: lvs_services[{index}]: the name {service.name!r} is used twice.")
+        names.add(service.name)
+        services.append(service)
+    return services
+
+
+def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
+    if not mistakes.keys(where, item, SERVICE_KEYS):
+        return None
+    name = item.get("name")
+    if not isinstance(name, str) or not name:
+        mistakes.append(f"{where}: needs a name.")
+        name = where
+    else:
+        where = f"service {name}"
+    vips = _vips(item.get("vips"), where, mistakes)
+    protocols = tuple(
+        mistakes.choice(f"{where}: protocol", value, PROTOCOLS, "tcp") for value in _listed(item.get("protocol", "tcp"))
+    )
+    persistence = _persistence(item.get("persistence"), where, mistakes)
+    ports = _ports(item.get("ports"), protocols, where, mistakes)
+    if 0 in ports and persistence is None:
+        mistakes.append(f"{where}: port 0 (every port) needs persistence (HOWTO 21).")
+    scheduler = item.get("scheduler", "wlc")
+    if not isinstance(scheduler, str) or not SCHEDULER_NAME.fullmatch(scheduler):
+        mistakes.append(
+            f"{where}: scheduler {scheduler!r} cannot be a scheduler's name (lower-case letters, digits, _)."
+        )
+        scheduler = "wlc"
+    one_packet = mistakes.boolean(f"{where}: one_packet", item.get("one_packet", False))
+    if one_packet and set(protocols) != {"udp"}:
+        mistakes.append(f"{where}: one_packet works for udp only.")
+    entries = _entries(item, protocols, ports, where, mistakes)
+    return Service(
+        name=name,
+        vips=vips,
+        protocols=protocols,
+        ports=ports,
+        scheduler=scheduler,
+        scheduler_flags=tuple(map(str, _listed(item.get("scheduler_flags") or []))),
+        persistence=persistence,
+        one_packet=one_packet,
+        entries=entries,
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _vips(raw: Any, where: str, mistakes: Mistakes) -> tuple[IPAddress, ...]:
+    if not raw:
+        mistakes.append(f"{where}: needs vips, a list of addresses.")
+        return ()
+    vips: list[IPAddress] = []
+    for value in _listed(raw):
+        address = mistakes.address(f"{where}: VIP", value)
+        if address is None:
+            continue
+        if address in vips:
+            mistakes.append(f"{where}: VIP {address} is listed twice.")
+            continue
+        vips.append(address)
+    return tuple(vips)
+
+
+def _ports(raw: Any, protocols: tuple[str, ...], where: str, mistakes: Mistakes) -> tuple[int, ...]:
+    if raw is None or raw == []:
+        mistakes.append(f"{where}: needs ports, a list of port numbers (0 with persistence: every port).")
+        return ()
+    ports: list[int] = []
+    for value in _listed(raw):
+        if isinstance(value, str) and not value.isdigit():
+            try:
+                value = socket.getservbyname(value, protocols[0])
+            except OSError:
+                mistakes.append(f"{where}: port {value!r} is no number and no service name this machine knows.")
+                continue
+        port = mistakes.integer(f"{where}: port", value, 0, 65535, 0)
+        if port in ports:
+            mistakes.append(f"{where}: port {port} is listed twice.")
+            continue
+        ports.append(port)
+    return tuple(ports)
+
+
+def _persistence(raw: Any, where: str, mistakes: Mistakes) -> Mapping[str, Any] | None:
+    """None, or what module ``ipvs`` takes; a bare number is the timeout in seconds."""
+    if raw is None or raw is False:
+        return None
+    where = f"{where}: persistence"
+    if raw is True:
+        raw = {}
+    elif not isinstance(raw, Mapping):
+        raw = {"timeout": raw}
+    if not mistakes.keys(where, raw, PERSISTENCE_KEYS):
+        return None
+    persistence: dict[str, Any] = {
+        # 360 s is what ipvsadm's code takes for a bare -p (its manual says 300): said here, so nobody depends on it.
+        "timeout": mistakes.integer(f"{where} timeout", raw.get("timeout", 360), 1, MAX_PERSISTENCE, 360)
+    }
+    for key in ("netmask", "engine"):
+        if raw.get(key) is not None:
+            persistence[key] = raw[key]
+    return persistence
+
+
+def _entries(
+    item: Mapping[str, Any], protocols: tuple[str, ...], ports: tuple[int, ...], where: str, mistakes: Mistakes
+) -> tuple[Entry, ...]:
+    raw = item.get("realservers", [])
+    if not isinstance(raw, list):
+        mistakes.append(f"{where}: realservers must be a list.")
+        return ()
+    entries = []
+    for index, line in enumerate(raw):
+        spot = f"{where}: realservers[{index}]"
+        if not mistakes.keys(spot, line, REALSERVER_KEYS):
+            continue
+        kinds = [kind for kind in ("host", "group", "address") if line.get(kind) is not None]
+        if len(kinds) != 1:
+            mistakes.append(f"{spot}: needs exactly one of host, group, address.")
+            continue
+        kind, value = kinds[0], str(line[kinds[0]])
+        spot = f"{where}: realserver {value}"
+        if kind == "address" and (address := mistakes.address(f"{where}: realserver", line["address"])) is None:
+            continue
+        if kind == "address":
+            value = str(address)
+        if kind != "address" and line.get("unmanaged"):
+            mistakes.append(f"{spot}: only a realserver given by its address can be unmanaged.")
+        forwarding = mistakes.choice(
+            f"{spot}: forwarding", line.get("forwarding", item.get("forwarding", "dr")), FORWARDING, "dr"
+        )
+        port = line.get("port")
+        if port is not None:
+            port = mistakes.integer(f"{spot}: port", port, 0, 65535, 0)
+            if forwarding != "nat" and any(port != wanted for wanted in ports):
+                mistakes.append(
+                    f"{spot}: port {port} differs from the VIP's; {forwarding} cannot rewrite ports, the packet reaches"
+                    " the realserver unchanged (HOWTO 10). Let the daemon listen on the VIP's port, or use nat."
+                )
+        weight = line.get("weight", item.get("weight", 1))
+        if weight != "keep":
+            weight = mistakes.integer(f"{spot}: weight", weight, 0, MAX_WEIGHT, 1)
+        upper = mistakes.integer(f"{spot}: upper_threshold", line.get("upper_threshold", 0), 0, 2**32 - 1, 0)
+        lower = mistakes.integer(f"{spot}: lower_threshold", line.get("lower_threshold", 0), 0, 2**32 - 1, 0)
+        if lower > upper:
+            mistakes.append(f"{spot}: lower_threshold {lower} is above upper_threshold {upper}.")
+        entries.append(Entry(kind, value, weight, port, forwarding, upper, lower))
+    return tuple(entries)

@@ -1,0 +1,216 @@
+#!/usr/bin/env python
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project's gate: runs the parts asked for, streams what they print, and ends with one line `N passed, N failed`.
+
+A part is a list of steps. A step that leaves a JUnit report counts the tests in it; any other step is one test, by its
+exit code. A step that reports no test at all, or that fails without naming a failed test, counts as one failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+RESULTS = BUILD / "results"
+COPY = BUILD / "ansible_collections/linuxvirtualserver/lvs"
+PACKAGE = "ansible_collections.linuxvirtualserver.lvs.plugins"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the gate."""
+
+    name: str
+    command: list[str]
+    minutes: float
+    junit: str = ""  # glob below build/ of the reports that the command writes
+    counts_itself: bool = False  # the exit code is a test of its own, beside those in the reports
+    needed: bool = False  # the part's later steps make no sense when this one fails
+
+
+@dataclass
+class Count:
+    """Tests seen so far."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __iadd__(self, other: Count) -> Count:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+def existing(*paths: str) -> list[str]:
+    return [path for path in paths if any((ROOT / path).rglob("test_*.py"))]
+
+
+def lint(_args: argparse.Namespace) -> list[Step]:
+    scripts = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/*.py"))
+    tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("molecule/**/test_*.py"))
+    return [
+        Step("copy of the tree", ["scripts/copy_tree.py"], 2, needed=True),
+        Step("ruff", ["ruff", "check", "."], 2),
+        Step("mypy, plugins", ["mypy", "--package", PACKAGE], 5),
+        Step("mypy, scripts and tests", ["mypy", "scripts", "tests", *existing("bench")], 5),
+        # One by one: each is a program of its own, and names may repeat.
+        *(Step(f"mypy, {path}", ["mypy", path], 5) for path in scripts + tests),
+        Step("yamllint", ["yamllint", "--strict", "."], 2),
+        Step("ansible-lint", ["ansible-lint", "--offline"], 10),
+        Step("plugin documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", str(COPY)], 5),
+        Step("changelog", ["antsibull-changelog", "lint"], 2),
+        Step("artefact", ["scripts/check_artefact.sh"], 5),
+    ]
+
+
+def sanity(_args: argparse.Namespace) -> list[Step]:
+    reports = f"{COPY.relative_to(BUILD)}/tests/output/junit/*.xml"
+    return [
+        Step("copy of the tree", ["scripts/copy_tree.py"], 2, needed=True),
+        Step("ansible-test sanity", ["scripts/sanity.py"], 15, junit=reports),
+    ]
+
+
+def unit(_args: argparse.Namespace) -> list[Step]:
+    tests = existing("tests/unit", "tests/property", "tests/netns")
+    report = RESULTS / "unit.xml"
+    return [Step("pytest", ["pytest", f"--junitxml={report}", *tests], 20, junit="results/unit.xml")]
+
+
+def molecule(args: argparse.Namespace) -> list[Step]:
+    scenarios = args.scenario or sorted(
+        path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
+    )
+    return [
+        # One lab for all: scenario `default` boots it, the others use it in turn.
+        Step("molecule, lab up", ["molecule", "create"], 15, needed=True),
+        *(
+            Step(
+                f"molecule, {name}",
+                ["molecule", "test", "--scenario-name", name, "--destroy", "never"],
+                25,
+                junit=f"results/molecule-{name}.xml",
+                counts_itself=True,
+            )
+            for name in scenarios
+        ),
+    ]
+
+
+PARTS = {"lint": lint, "sanity": sanity, "unit": unit, "molecule": molecule}
+# What leaves nothing behind after a part, whatever became of it.
+AFTER = {"molecule": Step("molecule, lab down", ["molecule", "destroy"], 5)}
+
+
+def read_reports(paths: Iterable[Path]) -> Count:
+    count = Count()
+    for path in paths:
+        for case in ElementTree.parse(path).iter("testcase"):
+            if case.find("failure") is not None or case.find("error") is not None:
+                count.failed += 1
+            elif case.find("skipped") is not None:
+                count.skipped += 1
+            else:
+                count.passed += 1
+    return count
+
+
+def execute(step: Step) -> int:
+    """The command's exit code; a command that takes too long is ended with everything it started."""
+    process = subprocess.Popen(step.command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return process.wait(step.minutes * 60)
+    except subprocess.TimeoutExpired:
+        print(f"{step.name}: not done after {step.minutes:g} minutes, ended", flush=True)
+        return 124
+    finally:
+        if process.poll() is None:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                os.killpg(process.pid, number)
+                try:
+                    process.wait(20)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+def run(step: Step) -> Count:
+    for path in BUILD.glob(step.junit) if step.junit else []:
+        path.unlink()
+    print(f"\n==== {step.name}", flush=True)
+    start = time.monotonic()
+    code = execute(step)
+    count = Count()
+    if step.junit:
+        count += read_reports(BUILD.glob(step.junit))
+        if count.passed + count.failed == 0:
+            print(f"{step.name}: no test ran", flush=True)
+            count.failed += 1
+    if step.counts_itself or not step.junit:
+        count += Count(passed=int(code == 0), failed=int(code != 0))
+    elif code != 0 and count.failed == 0:
+        count.failed += 1
+    print(f"==== {step.name}: {count}, exit code {code}, {time.monotonic() - start:.0f} s", flush=True)
+    return count
+
+
+def run_part(name: str, args: argparse.Namespace) -> Count:
+    count = Count()
+    steps = PARTS[name](args)
+    try:
+        for position, step in enumerate(steps):
+            result = run(step)
+            count += result
+            if result.failed and step.needed:
+                rest = steps[position + 1 :]
+                print(f"{name}: without it these cannot run: {', '.join(left.name for left in rest)}", flush=True)
+                count.failed += len(rest)
+                break
+    finally:
+        if name in AFTER and not args.keep:
+            count += run(AFTER[name])
+    return count
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", nargs="*", help=f"what to run: {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("--scenario", action="append", default=[], help="only this molecule scenario; may be repeated")
+    parser.add_argument("--keep", action="store_true", help="leave the lab of the molecule scenarios running")
+    args = parser.parse_args()
+    wanted = args.part or list(PARTS)
+    for name in wanted:
+        if name not in PARTS:
+            parser.error(f"no part {name}: {', '.join(PARTS)}")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+
+    total, lines = Count(), []
+    for name in wanted:
+        start = time.monotonic()
+        count = run_part(name, args)
+        total += count
+        lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
+    print("", *lines, f"{total.passed} passed, {total.failed} failed", sep="\n", flush=True)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
