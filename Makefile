@@ -4,7 +4,8 @@ VENV := $(CURDIR)/.venv
 COLLECTION := .collections/ansible_collections/linuxvirtualserver/lvs
 # What the targets below need. The lab installs what it needs itself.
 PACKAGES := git iproute2 openssh-client python3-venv shellcheck
-SCENARIO ?=
+# Where examples/demo/lab.yml has the lab write its inventory.
+LAB := build/demo
 
 export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -12,7 +13,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export MOLECULE_GLOB := molecule/*/molecule.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help packages setup demo demo-down lab lab-down test lint sanity unit molecule bench soak clean
+.PHONY: help packages setup demo lab lab-down test lint sanity unit molecule bench soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,7 +27,7 @@ packages:
 
 # /usr/bin/python3 by name: shims of version managers do not survive what ansible-test does to the environment.
 $(VENV)/.complete: tests/requirements.txt | packages
-	/usr/bin/python3 -m venv --clear $(VENV)
+	/usr/bin/python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
@@ -35,6 +36,19 @@ $(COLLECTION):
 	ln -sfn ../../.. $@
 
 setup: packages $(VENV)/.complete | $(COLLECTION) ## install what the other targets need
+
+demo: lab ## an LVS in the lab: machines, site.yml, and a client being balanced
+	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml playbooks/site.yml
+	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml examples/demo/show.yml
+
+lab: setup ## the demo's machines, without an LVS on them
+	ansible-playbook playbooks/lab_up.yml -e @examples/demo/lab.yml
+
+lab-down: setup ## take the lab away: machines, networks, files
+	ansible-playbook playbooks/lab_down.yml -e @examples/demo/lab.yml
+
+test: setup ## all that follows; ends with one line `N passed, N failed`
+	scripts/run_tests.py
 
 lint: setup ## linters, type checks, documentation and the artefact
 	scripts/run_tests.py lint
@@ -45,12 +59,8 @@ sanity: setup ## ansible-test sanity, without docker
 unit: setup ## unit and property tests
 	scripts/run_tests.py unit
 
-molecule: setup ## the scenarios on virtual machines; SCENARIO=dr for one of them
-	scripts/run_tests.py molecule $(SCENARIO:%=--scenario %)
+molecule: setup ## scenarios on virtual machines; SCENARIO=dr for one, KEEP=1 to use and leave the lab that is up
+	scripts/run_tests.py molecule $(SCENARIO:%=--scenario %) $(if $(KEEP),--keep)
 
-test: setup ## everything above; ends with one line `N passed, N failed`
-	scripts/run_tests.py
-
-clean: ## take down what is left of a lab, remove what the targets made; .venv stays
-	if [ -x $(VENV)/bin/molecule ] && [ -d $(LAB) ]; then ansible-playbook playbooks/lab_down.yml; fi
+clean: ## remove what the targets made, but .venv; lab-down comes first
 	rm -rf build .cache tests/output .ansible .hypothesis

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -38,6 +38,8 @@ class Step:
     junit: str = ""  # glob below build/ of the reports that the command writes
     counts_itself: bool = False  # the exit code is a test of its own, beside those in the reports
     needed: bool = False  # the part's later steps make no sense when this one fails
+    directory: Path = ROOT
+    when_failed: tuple[str, ...] = ()  # command that clears the ground for the next step
 
 
 @dataclass
@@ -64,15 +66,24 @@ def existing(*paths: str) -> list[str]:
 
 
 def lint(_args: argparse.Namespace) -> list[Step]:
-    scripts = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("roles/*/files/*.py"))
-    tests = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("molecule/**/test_*.py"))
+    # Programs and test suites with modules of their own beside them, each checked where it runs: names may repeat.
+    programs = [*ROOT.glob("roles/*/files/**/*.py"), *ROOT.glob("molecule/*/tests/*.py")]
+    settings = ["--config-file", str(ROOT / "pyproject.toml")]
+    checks = [
+        Step(
+            f"mypy, {directory.relative_to(ROOT)}",
+            ["mypy", *settings, *sorted(path.name for path in programs if path.parent == directory)],
+            5,
+            directory=directory,
+        )
+        for directory in sorted({path.parent for path in programs})
+    ]
     return [
         Step("copy of the tree", ["scripts/copy_tree.py"], 2, needed=True),
         Step("ruff", ["ruff", "check", "."], 2),
         Step("mypy, plugins", ["mypy", "--package", PACKAGE], 5),
         Step("mypy, scripts and tests", ["mypy", "scripts", "tests", *existing("bench")], 5),
-        # One by one: each is a program of its own, and names may repeat.
-        *(Step(f"mypy, {path}", ["mypy", path], 5) for path in scripts + tests),
+        *checks,
         Step("yamllint", ["yamllint", "--strict", "."], 2),
         Step("ansible-lint", ["ansible-lint", "--offline"], 10),
         Step("plugin documentation", ["antsibull-docs", "lint-collection-docs", "--plugin-docs", str(COPY)], 5),
@@ -99,7 +110,10 @@ def molecule(args: argparse.Namespace) -> list[Step]:
     scenarios = args.scenario or sorted(
         path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
     )
+    # A run that was killed leaves molecule believing in a lab that is gone.
+    fresh = [] if args.keep else [Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5)]
     return [
+        *fresh,
         # One lab for all: scenario `default` boots it, the others use it in turn.
         Step("molecule, lab up", ["molecule", "create"], 15, needed=True),
         *(
@@ -109,6 +123,7 @@ def molecule(args: argparse.Namespace) -> list[Step]:
                 25,
                 junit=f"results/molecule-{name}.xml",
                 counts_itself=True,
+                when_failed=("molecule", "cleanup", "--scenario-name", name),
             )
             for name in scenarios
         ),
@@ -133,13 +148,13 @@ def read_reports(paths: Iterable[Path]) -> Count:
     return count
 
 
-def execute(step: Step) -> int:
+def execute(command: Sequence[str], minutes: float, directory: Path = ROOT) -> int:
     """The command's exit code; a command that takes too long is ended with everything it started."""
-    process = subprocess.Popen(step.command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
-        return process.wait(step.minutes * 60)
+        return process.wait(minutes * 60)
     except subprocess.TimeoutExpired:
-        print(f"{step.name}: not done after {step.minutes:g} minutes, ended", flush=True)
+        print(f"{' '.join(command)}: not done after {minutes:g} minutes, ended", flush=True)
         return 124
     finally:
         if process.poll() is None:
@@ -157,7 +172,7 @@ def run(step: Step) -> Count:
         path.unlink()
     print(f"\n==== {step.name}", flush=True)
     start = time.monotonic()
-    code = execute(step)
+    code = execute(step.command, step.minutes, step.directory)
     count = Count()
     if step.junit:
         count += read_reports(BUILD.glob(step.junit))
@@ -168,6 +183,8 @@ def run(step: Step) -> Count:
         count += Count(passed=int(code == 0), failed=int(code != 0))
     elif code != 0 and count.failed == 0:
         count.failed += 1
+    if count.failed and step.when_failed:
+        execute(step.when_failed, step.minutes)
     print(f"==== {step.name}: {count}, exit code {code}, {time.monotonic() - start:.0f} s", flush=True)
     return count
 
@@ -194,7 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("part", nargs="*", help=f"what to run: {', '.join(PARTS)}; all of them by default")
     parser.add_argument("--scenario", action="append", default=[], help="only this molecule scenario; may be repeated")
-    parser.add_argument("--keep", action="store_true", help="leave the lab of the molecule scenarios running")
+    parser.add_argument("--keep", action="store_true", help="use the lab that is up, if any, and leave it running")
     args = parser.parse_args()
     wanted = args.part or list(PARTS)
     for name in wanted:

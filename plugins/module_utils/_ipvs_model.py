@@ -110,7 +110,7 @@ def same_service(have: Service, want: Service) -> bool:
 def same_destination(have: Destination, want: Destination) -> bool:
     """Whether the kernel's record already is what is wanted.
 
-    Kernels up to 2.6 report `local` for an address of the director's own, whichever method was asked for.
+    Some kernels report `local` for an address of the director's own, whichever method was asked for.
     """
     if have == want:
         return True
@@ -236,7 +236,7 @@ def destination_config(destination: Destination) -> Dict[str, Any]:
     result: Dict[str, Any] = {
         "address": inet_ntop(destination.family, destination.address),
         "port": destination.port,
-        "forwarding": FORWARDING_NAMES[destination.forwarding],
+        "forwarding": FORWARDING_NAMES.get(destination.forwarding, str(destination.forwarding)),
         "weight": destination.weight,
         "upper_threshold": destination.upper_threshold,
         "lower_threshold": destination.lower_threshold,

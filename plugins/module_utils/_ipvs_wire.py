@@ -9,6 +9,8 @@ import struct
 from socket import htonl, htons, ntohl, ntohs
 from typing import Any, Callable, NamedTuple
 
+from ._errors import LvsError
+
 # Commands of the family IPVS (linux/ip_vs.h).
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
 NEW_DESTINATION, SET_DESTINATION, DEL_DESTINATION, GET_DESTINATION = 5, 6, 7, 8
@@ -199,7 +201,7 @@ def unpacker(
         while start + 4 <= end:
             length, number = _HEADER.unpack_from(buffer, start)
             if length < 4 or start + length > end:
-                raise ValueError("malformed attribute")
+                raise LvsError("The kernel's answer about the IPVS table holds a malformed attribute.")
             attribute = known.get(number & 0x3FFF)
             if attribute is not None:
                 values[index_of[attribute.name]] = _read(attribute.kind, buffer, start + 4, start + length)

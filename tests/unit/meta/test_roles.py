@@ -64,7 +64,7 @@ def test_variables_carry_the_name_of_the_role(role: Path) -> None:
 @for_each_role
 def test_readme_names_every_variable(role: Path) -> None:
     readme = (role / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith(f"# {role.name}\n") or readme.startswith(f"# Role {role.name}\n")
+    assert readme.startswith((f"# {role.name}\n", f"# Role {role.name}\n"))
     missing = [name for name in options(role) if f"`{name}`" not in readme]
     assert not missing
 

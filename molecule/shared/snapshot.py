@@ -1,0 +1,86 @@
+#!/usr/bin/python3
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs on a lab machine: takes down everything the collection might change there, or compares it with the last time.
+
+`snapshot.py take` writes the state; `snapshot.py compare` prints every difference and ends with 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+# Not below /run: the scenarios reboot the machine in between.
+STATE = pathlib.Path("/var/tmp/snapshot.json")
+FOLDERS = ("/etc/lvs", "/var/lib/lvs", "/usr/local/lib", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/systemd/system")
+# These live on by themselves: how long an address is valid, what the kernel counts.
+TRANSIENT = ("valid_life_time", "preferred_life_time", "expires", "flags", "age", "metrics")
+
+
+def ip(*arguments: str) -> list[object]:
+    text = subprocess.run(["ip", "-j", *arguments], capture_output=True, text=True, check=True).stdout
+    return json.loads(text or "[]")
+
+
+def plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items() if key not in TRANSIENT}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def sysctls() -> dict[str, str]:
+    found = {}
+    for root in ("/proc/sys/net/ipv4", "/proc/sys/net/ipv6"):
+        for path in pathlib.Path(root).rglob("*"):
+            if path.is_file() and ("/conf/" in str(path) or path.name == "ip_forward"):
+                try:
+                    found[str(path)] = path.read_text().strip()
+                except OSError:
+                    continue  # write-only or secret keys
+    return found
+
+
+def state() -> dict[str, object]:
+    links = ip("addr")
+    table = pathlib.Path("/proc/net/ip_vs")
+    return {
+        "addresses": {link["ifname"]: plain(link["addr_info"]) for link in links if link["addr_info"]},
+        "up": sorted(link["ifname"] for link in links if "UP" in link["flags"]),
+        "rules": [plain(ip(family, "rule")) for family in ("-4", "-6")],
+        "routes": [sorted(map(str, plain(ip(family, "route", "show", "table", "all")))) for family in ("-4", "-6")],
+        "table": [line for line in table.read_text().splitlines()[3:] if line] if table.exists() else [],
+        "files": sorted(
+            f"{path} {path.read_text(errors='replace') if path.is_file() and not path.is_symlink() else ''}"
+            for folder in FOLDERS
+            for path in pathlib.Path(folder).rglob("*")
+        )
+        + [folder for folder in FOLDERS if pathlib.Path(folder).is_dir()],
+        "sysctls": sysctls(),
+    }
+
+
+def differences(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    found = []
+    for name, old in before.items():
+        new = after[name]
+        if name == "sysctls":
+            # A device that came with its module stays (nobody unloads modules); its keys are no setting of the host's.
+            found += [f"{key}: {old[key]} -> {new.get(key)}" for key in old if old[key] != new.get(key)]
+        elif old != new:
+            found.append(f"{name}:\n  before {json.dumps(old)}\n  now    {json.dumps(new)}")
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["take"]:
+        STATE.write_text(json.dumps(state()))
+    elif sys.argv[1:] == ["compare"]:
+        found = differences(json.loads(STATE.read_text()), state())
+        print("\n".join(found))
+        sys.exit(bool(found))
+    else:
+        sys.exit("usage: snapshot.py take|compare")

@@ -1,0 +1,41 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Director and realserver come back without Ansible: after a reboot in order, and after their process was killed."""
+
+from __future__ import annotations
+
+import pytest
+from lab import LAB, Lab, expect_shares
+
+VIPS = ["192.168.1.110", "2001:db8:1::110"]
+
+
+def reboot(lab: Lab, name: str) -> None:
+    boot = lab.run(name, "cat /proc/sys/kernel/random/boot_id").strip()
+    lab.run(name, "systemctl reboot", check=False)
+    lab.control("restarted", str(LAB), name)
+    lab.wait(name, f"! grep -q {boot} /proc/sys/kernel/random/boot_id")
+
+
+def kill(lab: Lab, name: str) -> None:
+    lab.control("kill", str(LAB), name)
+    lab.control("start", str(LAB), name)
+
+
+@pytest.mark.parametrize("how", [reboot, kill])
+@pytest.mark.parametrize("who", ["director", "realserver"])
+def test_comes_back_without_ansible(lab: Lab, how: object, who: str) -> None:
+    name = "director" if who == "director" else lab.realservers[-1]
+    before = lab.run("director", "ipvsadm -Sn")
+    how(lab, name)  # type: ignore[operator]
+    lab.wait(name, "systemctl is-active lvs.service")
+    assert lab.run("director", "ipvsadm -Sn") == before
+    for vip in VIPS:
+        for protocol in ("tcp", "udp"):
+            answers = lab.ask(protocol, vip, 80, 2 * len(lab.realservers))
+            expect_shares(answers, dict.fromkeys(lab.realservers, 2))
+
+
+def test_nothing_to_change_afterwards(lab: Lab) -> None:
+    assert lab.converge().changes() == {}

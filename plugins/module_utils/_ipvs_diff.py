@@ -1,0 +1,192 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wanted × what the kernel has × state → ordered operations. Nothing here talks to anybody."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
+
+from . import _ipvs_model as model
+from ._ipvs_input import Mistakes, WantedDestination, WantedService, destination_mistakes, service_mistakes
+from ._ipvs_model import Destination, DestinationKey, Entry, Service, ServiceKey, Table
+
+MERGED, REPLACED, OVERRIDDEN, DELETED = "merged", "replaced", "overridden", "deleted"
+STATES = (MERGED, REPLACED, OVERRIDDEN, DELETED)
+
+ADD_SERVICE, SET_SERVICE, DEL_SERVICE = "add service", "edit service", "delete service"
+ADD_DESTINATION, SET_DESTINATION, DEL_DESTINATION = "add realserver", "edit realserver", "delete realserver"
+_OPTIONS = {
+    ADD_SERVICE: "-A",
+    SET_SERVICE: "-E",
+    DEL_SERVICE: "-D",
+    ADD_DESTINATION: "-a",
+    SET_DESTINATION: "-e",
+    DEL_DESTINATION: "-d",
+}
+
+
+class Operation(NamedTuple):
+    """One write to the table, with the whole record that is wanted."""
+
+    action: str
+    service: Service
+    destination: Optional[Destination] = None
+
+    def command(self) -> str:
+        """The same as a line for ``ipvsadm -R``."""
+        option = _OPTIONS[self.action]
+        if self.destination is None:
+            if self.action == DEL_SERVICE:
+                return f"{option} {model.service_option(self.service)}"
+            return f"{option} {model.service_rule(self.service)}"
+        if self.action == DEL_DESTINATION:
+            return f"{option} {model.service_option(self.service)} -r {model.endpoint(*self.destination[:3])}"
+        return f"{option} {model.destination_rule(model.service_option(self.service), self.destination)}"
+
+    def describe(self) -> str:
+        """The same in words."""
+        what = model.describe_service(self.service)
+        if self.destination is not None:
+            what = f"{model.endpoint(*self.destination[:3])} of {what}"
+        return f"{self.action} {what}"
+
+
+class Difference(NamedTuple):
+    """What leads from one table to another, in the order in which it does no harm.
+
+    ``grow`` adds and edits in place, ``drain`` takes the weight from what leaves, ``shrink`` deletes.
+    """
+
+    grow: List[Operation]
+    drain: List[Operation]
+    shrink: List[Operation]
+
+    def __bool__(self) -> bool:
+        return bool(self.grow or self.drain or self.shrink)
+
+    def operations(self) -> List[Operation]:
+        """All of it in order."""
+        return self.grow + self.drain + self.shrink
+
+
+def target(wanted: List[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]) -> Table:
+    """The table that is wanted, of the services that are named or leave; those that leave are not in it.
+
+    ``ours`` tells which of the services not named leave under ``overridden``. Raises one error with every record
+    that is wrong now that the fields kept from the kernel are known.
+    """
+    if state == DELETED:
+        return {}
+    mistakes = Mistakes()
+    result: Table = {}
+    for service in wanted:
+        entry = have.get(service.key)
+        where = f"config[{service.index}]"
+        record = _service(service, entry, state == MERGED)
+        destinations = _destinations(service, entry, state == MERGED, where, mistakes)
+        if state == MERGED:
+            for text in service_mistakes(record):
+                mistakes.add(where, text)
+        result[service.key] = Entry(record, destinations)
+    mistakes.raise_any()
+    return result
+
+
+def touched(wanted: List[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]) -> List[ServiceKey]:
+    """The services that this run decides about: those named, and under ``overridden`` all others that are ours."""
+    keys = {service.key: None for service in wanted}
+    if state == OVERRIDDEN:
+        keys.update((key, None) for key in have if key not in keys and ours(key))
+    return list(keys)
+
+
+def _service(wanted: WantedService, entry: Optional[Entry], keep: bool) -> Service:
+    if not keep or entry is None:
+        return wanted.plain
+    have = entry.service
+    meant, flags = wanted.flags
+    result = have._replace(flags=have.flags & ~meant | flags, **wanted.stated)
+    if meant & model.PERSISTENT:
+        if not flags & model.PERSISTENT:
+            return result._replace(timeout=0, netmask=model.FULL_NETMASK[result.family], engine="")
+        if not have.flags & model.PERSISTENT and "timeout" not in wanted.stated:
+            return result._replace(timeout=model.DEFAULT_TIMEOUT)
+    return result
+
+
+def _destinations(
+    wanted: WantedService, entry: Optional[Entry], keep: bool, where: str, mistakes: Mistakes
+) -> Dict[DestinationKey, Destination]:
+    present = entry.destinations if entry is not None else {}
+    result = dict(present) if keep else {}
+    for destination in wanted.destinations or ():
+        key = destination.key
+        have = present.get(key)
+        record = _destination(destination, have, keep)
+        if keep and have != record:
+            for text in destination_mistakes(wanted.key, record):
+                mistakes.add(f"{where}.realservers[{destination.index}]", text)
+        result[key] = record
+    return result
+
+
+def _destination(wanted: WantedDestination, have: Optional[Destination], keep: bool) -> Destination:
+    if have is None:
+        return wanted.plain
+    if not keep:
+        return wanted.plain._replace(weight=have.weight) if wanted.keep_weight else wanted.plain
+    result = have._replace(**wanted.stated)
+    if result.forwarding != have.forwarding and have.forwarding == model.TUN:
+        return result._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)
+    return result
+
+
+def difference(have: Table, want: Table, keys: Iterable[ServiceKey], drain: bool = False) -> Difference:
+    """What leads from ``have`` to ``want`` for the services ``keys``; with ``drain``, weights go before records do."""
+    result = Difference([], [], [])
+    services: List[Operation] = []
+    for key in keys:
+        old, new = have.get(key), want.get(key)
+        if new is None:
+            if old is not None:
+                if drain:
+                    _quiesce(result, old.service, old.destinations.values())
+                services.append(Operation(DEL_SERVICE, old.service))
+            continue
+        if old is None:
+            result.grow.append(Operation(ADD_SERVICE, new.service))
+        elif not model.same_service(old.service, new.service):
+            result.grow.append(Operation(SET_SERVICE, new.service))
+        before = old.destinations if old is not None else {}
+        if before != new.destinations:
+            _destination_difference(result, new.service, before, new.destinations, drain)
+    result.shrink.extend(services)
+    return result
+
+
+def _destination_difference(
+    result: Difference,
+    service: Service,
+    before: Dict[DestinationKey, Destination],
+    after: Dict[DestinationKey, Destination],
+    drain: bool,
+) -> None:
+    for key, destination in after.items():
+        old = before.get(key)
+        if old is None:
+            result.grow.append(Operation(ADD_DESTINATION, service, destination))
+        elif not model.same_destination(old, destination):
+            result.grow.append(Operation(SET_DESTINATION, service, destination))
+    leaving = [destination for key, destination in before.items() if key not in after]
+    if drain:
+        _quiesce(result, service, leaving)
+    result.shrink.extend(Operation(DEL_DESTINATION, service, destination) for destination in leaving)
+
+
+def _quiesce(result: Difference, service: Service, leaving: Iterable[Destination]) -> None:
+    result.drain.extend(
+        Operation(SET_DESTINATION, service, destination._replace(weight=0))
+        for destination in leaving
+        if destination.weight
+    )

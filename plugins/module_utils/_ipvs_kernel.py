@@ -1,0 +1,359 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The kernel's IPVS table: read it, write operations to it, say in words what the kernel refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from . import _ipvs_model as model
+from . import _ipvs_wire as wire
+from ._errors import LvsError
+from ._genl import Connection, FamilyMissing, GenlError, Payload, attributes
+from ._ipvs_diff import (
+    ADD_DESTINATION,
+    ADD_SERVICE,
+    DEL_DESTINATION,
+    DEL_SERVICE,
+    SET_DESTINATION,
+    SET_SERVICE,
+    Operation,
+)
+from ._ipvs_model import Connections, Destination, DestinationKey, Entry, Service, ServiceKey, Table
+from ._kernel_modules import AVAILABLE, MISSING, UNKNOWN, KernelModules
+
+FAMILY = "IPVS"
+PROC_TABLE = "/proc/net/ip_vs"
+# Up to here services are asked for one by one; beyond, listing the whole table costs less.
+SINGLE_REQUESTS = 16
+
+_COMMANDS = {
+    ADD_SERVICE: wire.NEW_SERVICE,
+    SET_SERVICE: wire.SET_SERVICE,
+    DEL_SERVICE: wire.DEL_SERVICE,
+    ADD_DESTINATION: wire.NEW_DESTINATION,
+    SET_DESTINATION: wire.SET_DESTINATION,
+    DEL_DESTINATION: wire.DEL_DESTINATION,
+}
+
+_SERVICE_NAMES = (
+    "family", "protocol", "address", "port", "fwmark", "scheduler", "flags", "timeout", "netmask", "engine",
+)  # fmt: skip
+_DESTINATION_NAMES = (
+    "family", "address", "port", "forwarding", "weight", "upper_threshold", "lower_threshold",
+    "tunnel_type", "tunnel_port", "tunnel_flags",
+)  # fmt: skip
+_COUNTER_NAMES = ("family", "address", "port", "active", "inactive", "persistent")
+
+_read_service = wire.unpacker(wire.SERVICE, _SERVICE_NAMES, (0, 0, b"", 0, 0, "none", 0, 0, 0, ""))
+_read_destination = wire.unpacker(wire.DESTINATION, _DESTINATION_NAMES, (0, b"", 0, 0, 0, 0, 0, 0, 0, 0))
+_read_counters = wire.unpacker(wire.DESTINATION, _COUNTER_NAMES, (0, b"", 0, 0, 0, 0))
+_read_service_stats = wire.unpacker(wire.SERVICE, ("stats64",), ({},))
+_read_destination_stats = wire.unpacker(
+    wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {})
+)
+_pack_destination = wire.packer(wire.DESTINATION, _DESTINATION_NAMES, wire.COMMAND_DESTINATION)
+
+
+class Failure(NamedTuple):
+    """An operation that the kernel refused."""
+
+    operation: Operation
+    errno: int
+
+    def explain(self) -> str:
+        """What was asked, what the kernel said, and what to do."""
+        return f"{self.operation.describe()} was refused: {_reason(self.operation, self.errno)}"
+
+
+class Statistics(NamedTuple):
+    """What the kernel has counted for a service and its realservers since they were added."""
+
+    service: Dict[str, int]
+    destinations: Dict[DestinationKey, Dict[str, int]]
+
+
+class KernelTable:
+    """The IPVS table of the network namespace that this process is in."""
+
+    def __init__(self, connection: Connection, family: int) -> None:
+        self._connection = connection
+        self._family = family
+
+    @classmethod
+    def open(
+        cls, load: bool, modules: KernelModules, connect: Callable[[], Connection] = Connection, proc: str = PROC_TABLE
+    ) -> Optional[KernelTable]:
+        """The table, or None where ip_vs is only not loaded and ``load`` does not allow to load it.
+
+        Looking the family up lets the kernel load ip_vs by itself, so without ``load`` its file in /proc is asked first.
+        """
+        state = AVAILABLE
+        if not os.path.exists(proc):
+            state = modules.state("ip_vs")
+            if state == MISSING:
+                raise LvsError(missing_ip_vs(modules))
+            if not load and state in (AVAILABLE, UNKNOWN):
+                return None
+        connection = connect()
+        try:
+            return cls(connection, connection.family(FAMILY))
+        except FamilyMissing as exc:
+            if not load:
+                connection.close()
+                return None
+            said = modules.load("ip_vs")
+            try:
+                return cls(connection, connection.family(FAMILY))
+            except FamilyMissing:
+                connection.close()
+                raise LvsError(missing_ip_vs(modules, said)) from exc
+
+    def close(self) -> None:
+        """Give the socket back."""
+        self._connection.close()
+
+    # ---- reading
+
+    def read(self, keys: Optional[Iterable[ServiceKey]] = None, ours: Optional[Callable[[ServiceKey], bool]] = None) -> Table:
+        """The services ``keys`` and those that ``ours`` accepts, with their realservers; without both, all of them.
+
+        The realservers take one request per service, so only services that are asked for are looked into.
+        """
+        if keys is None and ours is None:
+            return {key: self._entry(service) for key, service in self.services().items()}
+        named = list(keys or ())
+        if ours is None and len(named) <= SINGLE_REQUESTS:
+            services = self._services_one_by_one(named)
+        else:
+            everything = self.services()
+            chosen = [key for key in named if key in everything]
+            if ours is not None:
+                known = set(chosen)
+                chosen += [key for key in everything if key not in known and ours(key)]
+            services = {key: everything[key] for key in chosen}
+        return {key: self._entry(service) for key, service in services.items()}
+
+    def services(self) -> Dict[ServiceKey, Service]:
+        """Every service, without realservers."""
+        replies = self._ask(wire.GET_SERVICE, b"", dump=True)
+        services = (_service(reply) for reply in replies)
+        return {service.key: service for service in services}
+
+    def _services_one_by_one(self, keys: List[ServiceKey]) -> Dict[ServiceKey, Service]:
+        found = {}
+        for key in keys:
+            try:
+                for reply in self._ask(wire.GET_SERVICE, _service_key(key), dump=False):
+                    found[key] = _service(reply)
+            except GenlError as exc:
+                if exc.errno != errno.ESRCH:
+                    raise
+        return found
+
+    def _entry(self, service: Service) -> Entry:
+        destinations = {}
+        family = service.family
+        for buffer, start, end in self._records(service.key):
+            values = _read_destination(buffer, start, end)
+            family = values[0] or service.family  # kernels before 3.18 send none: it is the service's
+            values[0] = family
+            values[1] = address = values[1][:4] if family == 2 else values[1]
+            if values[3] != model.TUN:
+                values[7] = values[8] = values[9] = 0
+            destinations[(family, address, values[2])] = Destination._make(values)
+        return Entry(service, destinations)
+
+    def _records(self, key: ServiceKey) -> List[Payload]:
+        """Where the attributes of each realserver of a service lie."""
+        replies = self._ask(wire.GET_DESTINATION, _service_key(key), dump=True)
+        return [_inside(reply, wire.COMMAND_DESTINATION) for reply in replies]
+
+    def connections(self, keys: Iterable[ServiceKey]) -> Dict[ServiceKey, Dict[DestinationKey, Connections]]:
+        """The connections that each realserver of these services has at this moment."""
+        result = {}
+        for key in keys:
+            counted = {}
+            for record in self._records(key):
+                family, address, port, active, inactive, persistent = _read_counters(*record)
+                counted[_destination_key(family or key[0], address, port)] = Connections(active, inactive, persistent)
+            result[key] = counted
+        return result
+
+    def statistics(self, keys: Iterable[ServiceKey]) -> Dict[ServiceKey, Statistics]:
+        """What was counted for these services and their realservers."""
+        result = {}
+        totals = {}
+        for reply in self._ask(wire.GET_SERVICE, b"", dump=True):
+            record = _inside(reply, wire.COMMAND_SERVICE)
+            totals[_service(reply).key] = _read_service_stats(*record)[0]
+        for key in keys:
+            counted = {}
+            for record in self._records(key):
+                family, address, port, stats = _read_destination_stats(*record)
+                counted[_destination_key(family or key[0], address, port)] = stats
+            result[key] = Statistics(totals.get(key, {}), counted)
+        return result
+
+    def _ask(self, command: int, payload: bytes, dump: bool) -> List[Payload]:
+        ask = self._connection.dump if dump else self._connection.request
+        try:
+            return ask(self._family, command, payload, "Reading the IPVS table")
+        except GenlError as exc:
+            if exc.errno == errno.EPERM:
+                raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
+            raise
+
+    # ---- writing
+
+    def apply(self, operations: List[Operation]) -> List[Failure]:
+        """Carry out the operations in order, many at once; those that the kernel refused.
+
+        The kernel does not stop at the first refusal, so others after it may have been carried out.
+        """
+        keys: Dict[ServiceKey, bytes] = {}
+        requests: List[Tuple[int, bytes]] = []
+        for action, service, destination in operations:
+            key = service[:5]
+            named = keys.get(key)
+            if named is None:
+                named = keys[key] = _service_key(key)
+            if destination is not None:
+                requests.append((_COMMANDS[action], named + _pack_destination(list(destination))))
+            elif action == DEL_SERVICE:
+                requests.append((_COMMANDS[action], named))
+            else:
+                requests.append((_COMMANDS[action], _whole_service(service)))
+        try:
+            result = self._connection.batch(self._family, requests)
+        except GenlError as exc:
+            if exc.errno == errno.EPERM:
+                raise LvsError(_NOT_ALLOWED.format(what="Changing")) from exc
+            raise
+        return [Failure(operations[index], number) for index, number in sorted(result.failed.items())]
+
+
+def restore(path: str) -> Dict[str, Any]:
+    """Bring the table saved at ``path`` back: what the boot unit calls."""
+    from ._ipvs_reconcile import restore as restore_saved  # the run stands above this file, this is only its door
+
+    return restore_saved(path)
+
+
+# ---- records
+
+
+def _inside(reply: Payload, number: int) -> Payload:
+    for kind, start, end in attributes(reply.buffer, reply.start, reply.end):
+        if kind == number:
+            return Payload(reply.buffer, start, end)
+    raise LvsError("The kernel's answer about the IPVS table holds no record where one belongs.")
+
+
+def _service(reply: Payload) -> Service:
+    family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine = _read_service(
+        *_inside(reply, wire.COMMAND_SERVICE)
+    )
+    flags &= model.MEANT_FLAGS
+    if flags & model.PERSISTENT:
+        netmask = wire.netmask_from_wire(family, netmask)
+    else:
+        timeout, netmask = 0, model.FULL_NETMASK[family]
+    if fwmark:
+        protocol, address, port = 0, b"", 0
+    elif family == 2:
+        address = address[:4]
+    return Service(family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine)
+
+
+def _destination_key(family: int, address: bytes, port: int) -> DestinationKey:
+    return (family, address[:4] if family == 2 else address, port)
+
+
+def _key_values(key: ServiceKey) -> Dict[str, Any]:
+    family, protocol, address, port, fwmark = key
+    if fwmark:
+        return {"family": family, "fwmark": fwmark}
+    return {"family": family, "protocol": protocol, "address": address, "port": port}
+
+
+def _service_key(key: ServiceKey) -> bytes:
+    return wire.nest(wire.COMMAND_SERVICE, wire.pack(wire.SERVICE, _key_values(key)))
+
+
+def _whole_service(service: Service) -> bytes:
+    values = _key_values(service.key)
+    values["scheduler"] = service.scheduler
+    values["flags"] = (service.flags, model.MEANT_FLAGS)
+    values["timeout"] = service.timeout
+    values["netmask"] = wire.netmask_to_wire(service.family, service.netmask)
+    if service.engine:  # left out, the kernel takes the engine away
+        values["engine"] = service.engine
+    return wire.nest(wire.COMMAND_SERVICE, wire.pack(wire.SERVICE, values))
+
+
+# ---- words
+
+_NOT_ALLOWED = (
+    "{what} the IPVS table is not allowed: the kernel answered EPERM. It needs root (CAP_NET_ADMIN) in the initial "
+    "user namespace; use become, and note that root inside a rootless container or a user namespace is not enough."
+)
+
+
+def missing_ip_vs(modules: KernelModules, said: str = "") -> str:
+    """Why there is no IPVS, and what would bring it."""
+    text = f"The running kernel {modules.release} has no IPVS: module ip_vs "
+    if modules.installed() and modules.state("ip_vs") == MISSING:
+        text += f"is neither built in nor in {modules.folder}."
+    elif said:
+        text += f"could not be loaded: {said.rstrip('.')}."
+    else:
+        text += "is not loaded."
+    if not modules.installed():
+        text += (
+            f" {modules.folder} does not exist here: in a container load ip_vs on the container's host; after a kernel "
+            "update reboot into the new kernel."
+        )
+    return text + (
+        " IPVS comes with the kernel option CONFIG_IP_VS (package linux-image-amd64 or its like on Debian, "
+        f"linux-modules-extra-{modules.release} on Ubuntu, kernel-modules-core or kernel-modules on Red Hat systems)."
+    )
+
+
+def _reason(operation: Operation, number: int) -> str:
+    name = errno.errorcode.get(number, str(number))
+    service = operation.service
+    on_service = operation.destination is None
+    if number == errno.ENOENT and on_service:
+        engine = f" or persistence engine {service.engine} (module ip_vs_pe_{service.engine})" if service.engine else ""
+        return (
+            f"the kernel ({name}) has no scheduler {service.scheduler} (module ip_vs_{service.scheduler}){engine}. "
+            "Load the module, or install the package that holds it, or choose another."
+        )
+    words = {
+        errno.EEXIST: "it exists already",
+        errno.ESRCH: "its service does not exist",
+        errno.ENOENT: "it does not exist",
+        errno.EAFNOSUPPORT: "IPv6 is switched off in this kernel, or IPVS was built without CONFIG_IP_VS_IPV6",
+        errno.ERANGE: "the weight is negative or the lower threshold is above the upper one",
+        errno.EPERM: _NOT_ALLOWED.format(what="Changing"),
+        errno.ENOPROTOOPT: "module ip_vs is being unloaded",
+        errno.ENOMEM: "the kernel has no memory left for it",
+    }
+    if number == errno.EINVAL and operation.destination is not None:
+        family, address, _port = operation.destination.key
+        if family != service.family:
+            return (
+                f"the kernel ({name}) takes a realserver of another address family only with forwarding tun and only "
+                "while no connection synchronisation daemon runs."
+            )
+        return (
+            f"the kernel ({name}) does not take {model.address_text(family, address)} as a realserver. It must be a "
+            "unicast address, not a link-local one unless it is the director's own; a gue tunnel needs a port."
+        )
+    if number in words:
+        return f"{words[number]} ({name})."
+    return f"{os.strerror(number)} ({name})."

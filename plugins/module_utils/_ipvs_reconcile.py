@@ -1,0 +1,431 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run over the IPVS table: read, compare, write the difference, verify, roll back what failed, save."""
+
+from __future__ import annotations
+
+import errno
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+
+from . import _ipvs_model as model
+from . import _ipvs_saved as saved_table
+from ._errors import LvsError
+from ._genl import Connection, RepliesLost
+from ._ipvs_diff import (
+    ADD_SERVICE,
+    DELETED,
+    MERGED,
+    OVERRIDDEN,
+    REPLACED,
+    SET_SERVICE,
+    STATES,
+    Difference,
+    Operation,
+    difference,
+    target,
+    touched,
+)
+from ._ipvs_input import Restriction, WantedService, parse, parse_restrict
+from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable
+from ._ipvs_model import Connections, DestinationKey, ServiceKey, Table
+from ._kernel_modules import AVAILABLE, MISSING, KernelModules
+
+ATTEMPTS = 4
+PAUSE_SECONDS = 0.2  # before trying again what the kernel had no room for
+POLL_SECONDS = 0.5  # between two looks at the connections of realservers that drain
+SHOWN_FAILURES = 10
+
+# Somebody else changed the table meanwhile: read again, compare again.
+_CONFLICTS = (errno.EEXIST, errno.ESRCH)
+# It may work in a moment.
+_TEMPORARY = (errno.EAGAIN, errno.EBUSY, errno.EINTR)
+
+Leaving = Dict[Tuple[ServiceKey, DestinationKey], Optional[Connections]]
+
+
+class Environment(NamedTuple):
+    """What a run needs of the machine it is on."""
+
+    modules: KernelModules
+    connect: Callable[[], Connection] = Connection
+    proc: str = PROC_TABLE
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+
+
+class Request(NamedTuple):
+    """What a run is asked to do, checked."""
+
+    wanted: List[WantedService]
+    state: str
+    ours: Callable[[ServiceKey], bool]
+    drain_timeout: float = 0
+    full: bool = False
+    check: bool = False
+
+
+class Outcome(NamedTuple):
+    """What a run found and did. ``keys`` are the services that it changed, or would change in check mode."""
+
+    before: Table
+    after: Table
+    keys: List[ServiceKey]
+    operations: List[Operation]
+    leaving: Leaving
+    notes: List[str]
+    want: Table
+
+
+def reconcile(
+    config: List[Dict[str, Any]],
+    state: str = MERGED,
+    restrict: Optional[List[Dict[str, Any]]] = None,
+    save: Optional[str] = None,
+    drain_timeout: float = 0,
+    allow_empty: bool = False,
+    full: bool = False,
+    check: bool = False,
+    environment: Optional[Environment] = None,
+) -> Dict[str, Any]:
+    """What module ``ipvs`` does; its options are documented there. Returns the module's results."""
+    if state not in STATES:
+        raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
+    if drain_timeout < 0:
+        raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
+    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED))
+    if state == OVERRIDDEN and not wanted and not allow_empty:
+        raise LvsError(
+            "state overridden with an empty config would delete every service that is ours. "
+            "If that is meant, say so with allow_empty: true. Nothing was changed."
+        )
+    previous = saved_table.load(save) if save else None
+    saved = _saved_table(previous, save or "")
+    request = Request(
+        wanted,
+        state,
+        _ownership(restrictions, saved, everything=not restrictions and not save),
+        drain_timeout,
+        full,
+        check,
+    )
+    outcome = run(request, environment)
+    result = report(outcome, full)
+    if save:
+        content = _content_to_save(outcome.want, saved, wanted, state)
+        if _save(save, previous, restrict or [], content, check):
+            result["changed"] = True
+            result["notes"].append(f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}.")
+    return result
+
+
+def restore(path: str, environment: Optional[Environment] = None) -> Dict[str, Any]:
+    """Bring the table saved at ``path`` back, within what it says is ours."""
+    previous = saved_table.load(path)
+    if previous is None:
+        return {"changed": False, "commands": [], "notes": [f"{path} does not exist; there is nothing to restore."]}
+    wanted, _none = parse(previous.config, None, keep=False)
+    restrictions = parse_restrict(previous.restrict)
+    state = OVERRIDDEN if restrictions else REPLACED
+    outcome = run(Request(wanted, state, _ownership(restrictions, {}, everything=False)), environment)
+    return report(outcome, full=False)
+
+
+def run(request: Request, environment: Optional[Environment] = None) -> Outcome:
+    """Read, compare, write the difference and verify it; in check mode everything but the writing."""
+    environment = environment or Environment(KernelModules())
+    table = KernelTable.open(not request.check, environment.modules, environment.connect, environment.proc)
+    notes = []
+    try:
+        if table is None:
+            have: Table = {}
+            notes.append("Module ip_vs is not loaded; the table counts as empty. A real run loads it.")
+        else:
+            have = _read(table, request)
+        want = target(request.wanted, have, request.state, request.ours)
+        keys = touched(request.wanted, have, request.state, request.ours)
+        planned = difference(have, want, keys, drain=request.drain_timeout > 0)
+        _check_modules(planned, have, environment.modules, load=not request.check)
+        if not planned:
+            return Outcome(have, have, [], [], {}, notes, want)
+        changed = list(dict.fromkeys(operation.service.key for operation in planned.operations()))
+        leaving = _who_leaves(have, want, changed)
+        writer = _Writer(table, request.drain_timeout, environment)
+        if request.check or table is None:
+            after = {key: entry for key, entry in have.items() if key not in changed}
+            after.update((key, want[key]) for key in changed if key in want)
+            counted = writer.count(leaving) if table is not None else leaving
+            return Outcome(have, after, changed, planned.operations(), counted, notes, want)
+        writer.write(have, want, changed)
+        after = {key: entry for key, entry in have.items() if key not in changed}
+        after.update(writer.current)
+        return Outcome(have, after, changed, writer.done, writer.leaving, notes, want)
+    finally:
+        if table is not None:
+            table.close()
+
+
+def report(outcome: Outcome, full: bool) -> Dict[str, Any]:
+    """A run's outcome as the results of a module."""
+    before, after = outcome.before, outcome.after
+    changed_before = {key: before[key] for key in outcome.keys if key in before}
+    changed_after = {key: after[key] for key in outcome.keys if key in after}
+    return {
+        "changed": bool(outcome.operations),
+        "before": model.table_config(before if full else changed_before),
+        "after": model.table_config(after if full else changed_after),
+        "commands": [operation.command() for operation in outcome.operations],
+        "leaving": [
+            {
+                **model.service_name(service),
+                "realserver": {"address": model.address_text(family, address), "port": port},
+                "active": connections.active if connections else 0,
+                "inactive": connections.inactive if connections else 0,
+                "persistent": connections.persistent if connections else 0,
+            }
+            for (service, (family, address, port)), connections in outcome.leaving.items()
+        ],
+        "diff": {
+            "before_header": "IPVS table (ipvsadm -S -n)",
+            "after_header": "IPVS table (ipvsadm -S -n)",
+            "before": "".join(f"{line}\n" for line in model.rules(changed_before)),
+            "after": "".join(f"{line}\n" for line in model.rules(changed_after)),
+        },
+        "notes": list(outcome.notes),
+    }
+
+
+# ---- what is ours
+
+
+def _ownership(restrictions: List[Restriction], saved: Table, everything: bool) -> Callable[[ServiceKey], bool]:
+    if everything:
+        return lambda key: True
+    return lambda key: key in saved or any(restriction.matches(key) for restriction in restrictions)
+
+
+def _saved_table(previous: Optional[saved_table.Saved], path: str) -> Table:
+    if previous is None:
+        return {}
+    try:
+        wanted, _none = parse(previous.config, None, keep=False)
+        return target(wanted, {}, REPLACED, lambda key: False)
+    except LvsError as exc:
+        raise LvsError(f"The saved table {path} cannot be used. {exc.message}", **exc.details) from exc
+
+
+def _content_to_save(want: Table, saved: Table, wanted: List[WantedService], state: str) -> Table:
+    if state == OVERRIDDEN:
+        return want
+    named = {service.key for service in wanted}
+    return {**{key: entry for key, entry in saved.items() if key not in named}, **want}
+
+
+def _save(
+    path: str, previous: Optional[saved_table.Saved], restrict: List[Dict[str, Any]], content: Table, check: bool
+) -> bool:
+    """Write, or remove, the saved table; whether that changes anything."""
+    if not content:
+        if previous is not None and not check:
+            saved_table.remove(path)
+        return previous is not None
+    stated = [{key: value for key, value in entry.items() if value is not None} for entry in restrict]
+    text = saved_table.render(stated, model.table_config(content))
+    if previous is not None and previous.text == text:
+        return False
+    if not check:
+        saved_table.store(path, text)
+    return True
+
+
+# ---- before the first write
+
+
+def _read(table: KernelTable, request: Request) -> Table:
+    if request.full:
+        return table.read()
+    keys = [service.key for service in request.wanted]
+    return table.read(keys, request.ours if request.state == OVERRIDDEN else None)
+
+
+def _check_modules(planned: Difference, have: Table, modules: KernelModules, load: bool) -> None:
+    """Make sure that every scheduler and persistence engine that will be bound is there, and load it."""
+    bound = {entry.service.scheduler for entry in have.values()} | {"none"}
+    needed: Dict[str, Tuple[str, List[ServiceKey]]] = {}
+    for operation in planned.grow:
+        if operation.action not in (ADD_SERVICE, SET_SERVICE):
+            continue
+        service = operation.service
+        if service.scheduler not in bound:
+            needed.setdefault(f"ip_vs_{service.scheduler}", (f"scheduler {service.scheduler}", []))[1].append(service.key)
+        if service.engine:
+            text = f"persistence engine {service.engine}"
+            needed.setdefault(f"ip_vs_pe_{service.engine}", (text, []))[1].append(service.key)
+    problems = []
+    for name, (what, keys) in needed.items():
+        state = modules.state(name)
+        said = modules.load(name) if state == AVAILABLE and load else ""
+        if state == MISSING or said:
+            why = f"could not be loaded: {said.rstrip('.')}" if said else f"is neither built in nor in {modules.folder}"
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            problems.append(f"{what} of {model.describe_service(keys[0])}{more}: module {name} {why}.")
+    if problems:
+        raise LvsError(
+            f"The running kernel {modules.release} lacks what the table needs; nothing was changed. {' '.join(problems)} "
+            "Install the package that holds the module (kernel-modules on Red Hat systems, linux-modules-extra-"
+            f"{modules.release} on Ubuntu, the full linux-image instead of a cut-down one elsewhere), or choose another.",
+            missing=sorted(needed),
+        )
+
+
+def _who_leaves(have: Table, want: Table, keys: List[ServiceKey]) -> Leaving:
+    leaving: Leaving = {}
+    for key in keys:
+        if key not in have:
+            continue
+        stays = want[key].destinations if key in want else {}
+        leaving.update(((key, place), None) for place in have[key].destinations if place not in stays)
+    return leaving
+
+
+# ---- writing
+
+
+class _Writer:
+    """Brings some services of the table from one state to another, or back to where they were."""
+
+    def __init__(self, table: Optional[KernelTable], drain_timeout: float, environment: Environment) -> None:
+        self._kernel = table
+        self._drain_timeout = drain_timeout
+        self._environment = environment
+        self.done: List[Operation] = []
+        self.leaving: Leaving = {}
+        self.current: Table = {}
+
+    @property
+    def _table(self) -> KernelTable:
+        if self._kernel is None:
+            raise LvsError("There is no IPVS table to write to.")
+        return self._kernel
+
+    def write(self, before: Table, want: Table, keys: List[ServiceKey]) -> None:
+        """Write and verify: the difference is taken again from what the kernel then shows, until there is none."""
+        self.current = {key: before[key] for key in keys if key in before}
+        goal = {key: want[key] for key in keys if key in want}
+        failures: List[Failure] = []
+        previous: List[Operation] = []
+        try:
+            for _attempt in range(ATTEMPTS):
+                step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
+                if not step:
+                    return
+                if step.operations() == previous and not failures:
+                    raise LvsError(_not_taken(previous))
+                previous = step.operations()
+                failures = self._carry_out(step, goal)
+                final = [failure for failure in failures if not _passing(failure)]
+                if final:
+                    raise LvsError(
+                        _refused(final), failures=[{"command": f.operation.command(), "why": f.explain()} for f in final]
+                    )
+                if any(failure.errno in _TEMPORARY for failure in failures):
+                    self._environment.sleep(PAUSE_SECONDS)
+                self.current = self._table.read(keys)
+            if difference(self.current, goal, keys):
+                raise LvsError(_refused(failures) if failures else _not_taken(previous))
+        except LvsError as exc:
+            raise self._rolled_back(exc, before, keys) from exc
+
+    def _carry_out(self, step: Difference, goal: Table) -> List[Failure]:
+        leaving = _who_leaves(self.current, goal, list(self.current))
+        if not leaving or not self._drain_timeout:
+            self.leaving.update(self.count(leaving))
+            return self._apply(step.operations())
+        failures = self._apply(step.grow + step.drain)
+        if failures:
+            return failures
+        self._wait(leaving)
+        return self._apply(step.shrink)
+
+    def _apply(self, operations: List[Operation]) -> List[Failure]:
+        self.done += operations
+        try:
+            return self._table.apply(operations)
+        except RepliesLost:
+            return []  # everything was carried out; reading again tells what was refused
+
+    def count(self, leaving: Leaving) -> Leaving:
+        """The connections that those who leave have at this moment."""
+        if not leaving:
+            return {}
+        keys: Set[ServiceKey] = {service for service, _place in leaving}
+        found = self._table.connections(keys)
+        return {(service, place): found.get(service, {}).get(place) for service, place in leaving}
+
+    def _wait(self, leaving: Leaving) -> None:
+        """Until no active connection is seen twice in a row, or until the time is over.
+
+        Once is not enough: a connection may show up just after the weight has gone.
+        """
+        deadline = self._environment.clock() + self._drain_timeout
+        quiet = 0
+        while True:
+            counted = self.count(leaving)
+            self.leaving.update(counted)
+            quiet = 0 if any(seen and seen.active for seen in counted.values()) else quiet + 1
+            remaining = deadline - self._environment.clock()
+            if quiet == 2 or remaining <= 0:
+                return
+            self._environment.sleep(min(POLL_SECONDS, remaining))
+
+    def _rolled_back(self, error: LvsError, before: Table, keys: List[ServiceKey]) -> LvsError:
+        """The error to raise after undoing what was written."""
+        remaining: List[Operation] = []
+        try:
+            for _attempt in range(ATTEMPTS):
+                step = difference(self._table.read(keys), before, keys)
+                remaining = step.operations()
+                if not remaining:
+                    break
+                try:
+                    self._table.apply(remaining)
+                except RepliesLost:
+                    pass
+            else:
+                remaining = difference(self._table.read(keys), before, keys).operations()
+            trouble = ""
+        except LvsError as exc:
+            trouble = f" ({exc.message})"
+        if not remaining and not trouble:
+            text = "What had been written was rolled back: these services are as they were."
+        else:
+            commands = "; ".join(operation.command() for operation in remaining[:SHOWN_FAILURES])
+            text = f"Rolling back failed too{trouble}. These lines for ipvsadm -R lead back to what stood there: {commands}"
+        return LvsError(
+            f"{error.message} {text}",
+            **error.details,
+            rolled_back=not remaining and not trouble,
+            rollback_commands=[operation.command() for operation in remaining],
+        )
+
+
+def _passing(failure: Failure) -> bool:
+    """Whether reading again, or waiting a moment, may help."""
+    if failure.errno == errno.ENOENT:
+        return failure.operation.destination is not None
+    return failure.errno in _CONFLICTS or failure.errno in _TEMPORARY
+
+
+def _refused(failures: List[Failure]) -> str:
+    shown = " ".join(failure.explain() for failure in failures[:SHOWN_FAILURES])
+    more = len(failures) - SHOWN_FAILURES
+    return f"Changing the IPVS table failed: {shown}" + (f" … and {more} more." if more > 0 else "")
+
+
+def _not_taken(operations: List[Operation]) -> str:
+    shown = "; ".join(operation.command() for operation in operations[:SHOWN_FAILURES])
+    return (
+        f"The kernel accepted these changes but does not show them: {shown}. Either something else writes the same "
+        "services (keepalived, ldirectord, another director tool), or this kernel does not know one of the values."
+    )

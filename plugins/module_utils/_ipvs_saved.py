@@ -1,0 +1,95 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The saved table on disk: what is ours and what the boot brings back."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ._errors import LvsError
+
+VERSION = 1
+
+
+class Saved(NamedTuple):
+    """A saved table as it was written, and its text."""
+
+    restrict: List[Dict[str, Any]]
+    config: List[Dict[str, Any]]
+    text: str
+
+
+def render(restrict: List[Dict[str, Any]], config: List[Dict[str, Any]]) -> str:
+    """The text of a saved table; the same table has the same text."""
+    return json.dumps({"version": VERSION, "restrict": restrict, "config": config}, indent=1, sort_keys=True) + "\n"
+
+
+def load(path: str) -> Optional[Saved]:
+    """The table saved at ``path``, or None where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise LvsError(f"Reading the saved table {path} failed: {exc.strerror}. It must be a file, not a link.") from exc
+    with os.fdopen(descriptor, encoding="utf-8") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise LvsError(f"Reading the saved table {path} failed: it is not a regular file.")
+        try:
+            text = stream.read()
+            content = json.loads(text)
+        except ValueError as exc:
+            raise LvsError(
+                f"Reading the saved table {path} failed: it is not valid JSON ({exc}). Remove it; the next run writes it anew."
+            ) from exc
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        raise LvsError(
+            f"Reading the saved table {path} failed: it is not of version {VERSION}. Remove it, or use the version of "
+            "linuxvirtualserver.lvs that wrote it."
+        )
+    return Saved(content.get("restrict") or [], content.get("config") or [], text)
+
+
+def store(path: str, text: str) -> None:
+    """Write a saved table as one step, for root alone: it tells how the network is built."""
+    folder = os.path.dirname(os.path.abspath(path))
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".new", dir=folder)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        _settle(folder)
+    except OSError as exc:
+        raise LvsError(
+            f"The table was changed, but saving it at {path} failed: {exc.strerror}. After a reboot the table would not be "
+            "what it is now; make the folder writable and run again."
+        ) from exc
+
+
+def remove(path: str) -> None:
+    """Remove a saved table."""
+    try:
+        os.unlink(path)
+        _settle(os.path.dirname(os.path.abspath(path)))
+    except OSError as exc:
+        raise LvsError(f"Removing the saved table {path} failed: {exc.strerror}.") from exc
+
+
+def _settle(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

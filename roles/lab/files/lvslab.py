@@ -1,0 +1,753 @@
+#!/usr/bin/env python3
+# Copyright (c) 2025, linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run a lab: virtual machines and the networks between them, in a network namespace of their own.
+
+    lvslab.py --lab DIRECTORY build            kernel and base images into the cache
+    lvslab.py --lab DIRECTORY up               what is missing of the lab, until every machine answers ssh
+    lvslab.py --lab DIRECTORY status           what runs
+    lvslab.py --lab DIRECTORY kill MACHINE...  pull the plug of machines
+    lvslab.py --lab DIRECTORY start MACHINE... start machines that are down, with the disk they had
+    lvslab.py --lab DIRECTORY --name NAME down nothing of the lab is left, the cache excepted
+
+The lab is described in DIRECTORY/lab.json, which role lab writes. Results are JSON on standard output, progress and
+errors are text on standard error. Nothing is remembered about processes: a machine's process is found by the argument
+that names it, or by being inside the lab's network namespace, so a lab that crashed half-way can be taken down too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import dataclasses
+import ipaddress
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from lvslab_image import DISTRIBUTIONS, Built, LabError, build_all, locked, remove_tree, run, say, sweep
+
+MANAGEMENT = ipaddress.IPv4Network("10.255.0.0/24")
+FIRST_HOST = 11  # the namespace itself is 1
+CONSOLE_LINES = 30
+SECONDS_TO_SSH = 120
+
+# Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
+NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+
+# In a mount namespace of its own (ip netns exec makes one), give the kernel's folder what the machine needs, and
+# become the machine: the process identity stays the one that was started, also when the guest reboots.
+ENTER_KERNEL_FOLDER = """
+set -e
+root=$1; mount --bind "$2" "$root/machine"; mount --bind "$3" "$root/image"
+mount --rbind /dev "$root/dev"; mount --bind /proc "$root/proc"
+shift 3
+exec chroot "$root" /usr/bin/linux.uml "$@"
+"""
+
+
+# ---------------------------------------------------------------------------------------------- the description
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """One data interface of a machine: eth1, eth2 ... in the order of the description."""
+
+    network: str
+    addresses: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """One route of a machine."""
+
+    destination: str
+    gateway: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """One machine as described; its index gives it its management address."""
+
+    name: str
+    index: int
+    distribution: str
+    memory: int
+    nics: tuple[Nic, ...]
+    routes: tuple[Route, ...]
+    sysctls: tuple[tuple[str, str], ...]
+    responder: bool
+
+    @property
+    def address(self) -> str:
+        """Where it is managed."""
+        return str(MANAGEMENT[FIRST_HOST + self.index])
+
+    def mac(self, nic: int) -> str:
+        """The hardware address of an interface (0 is the management one); locally administered."""
+        return f"02:4c:56:53:{self.index:02x}:{nic:02x}"
+
+    def tap(self, nic: int) -> str:
+        """The host's end of an interface."""
+        return f"{self.name}-{nic}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Lab:
+    """A described lab."""
+
+    name: str
+    directory: pathlib.Path
+    cache: pathlib.Path
+    backend: str
+    networks: tuple[str, ...]
+    machines: tuple[Machine, ...]
+    offline_packages: tuple[str, ...]
+    allow_distribution_kernel: bool
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace everything of this lab lives in."""
+        return namespace_of(self.name)
+
+    def folder(self, machine: Machine) -> pathlib.Path:
+        """A machine's own folder: its disk, its configuration, its console."""
+        return self.directory / "machines" / machine.name
+
+    def token(self, machine: Machine) -> str:
+        """The one argument that names a machine's process."""
+        return f"umid={self.name}.{machine.name}"
+
+
+def namespace_of(name: str) -> str:
+    """The network namespace of the lab with this name."""
+    return f"lvslab-{name}"
+
+
+def read_lab(directory: pathlib.Path) -> Lab:
+    """Read and check DIRECTORY/lab.json; every mistake of it is in one message."""
+    path = directory / "lab.json"
+    try:
+        described = json.loads(path.read_text())
+    except FileNotFoundError as exc:
+        raise LabError(f"{path}: no lab is described there; bring one up with playbook lab_up") from exc
+    except ValueError as exc:
+        raise LabError(f"{path}: not JSON: {exc}") from exc
+    return parse_lab(described, directory)
+
+
+def parse_lab(described: dict[str, object], directory: pathlib.Path) -> Lab:
+    """The lab a description means, or all of its mistakes."""
+    wrong: list[str] = []
+    networks = tuple(str(network["name"]) for network in _dicts(described.get("networks")))
+    machines = tuple(_machine(index, entry) for index, entry in enumerate(_dicts(described.get("machines"))))
+    for kind, names in (("network", networks), ("machine", tuple(machine.name for machine in machines))):
+        wrong += [f"{kind} {name}: described twice" for name in sorted({n for n in names if names.count(n) > 1})]
+        wrong += [
+            f"{kind} {name}: the name must be 1 to 12 of a-z, 0-9 and -, a letter first"
+            for name in names
+            if not NAME.fullmatch(name)
+        ]
+    if "mgmt" in networks:
+        wrong.append("network mgmt: the name is taken by the management network, which every machine has")
+    if not machines:
+        wrong.append("lab_machines: no machine is described")
+    if len(machines) > MANAGEMENT.num_addresses - FIRST_HOST - 1:
+        wrong.append(f"lab_machines: more than {MANAGEMENT.num_addresses - FIRST_HOST - 1} machines")
+    for machine in machines:
+        wrong += [f"machine {machine.name}: {mistake}" for mistake in _mistakes(machine, networks)]
+    if wrong:
+        raise LabError("the lab's description has mistakes:\n- " + "\n- ".join(wrong))
+    return Lab(
+        name=str(described["name"]),
+        directory=directory,
+        cache=pathlib.Path(str(described["cache"])),
+        backend=str(described.get("backend", "uml")),
+        networks=networks,
+        machines=machines,
+        offline_packages=tuple(str(name) for name in _list(described.get("offline_packages"))),
+        allow_distribution_kernel=bool(described.get("allow_distribution_kernel", False)),
+    )
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _dicts(value: object) -> list[dict[str, object]]:
+    return [entry for entry in _list(value) if isinstance(entry, dict)]
+
+
+def _machine(index: int, entry: dict[str, object]) -> Machine:
+    sysctls = entry.get("sysctls")
+    return Machine(
+        name=str(entry.get("name", "")),
+        index=index,
+        distribution=str(entry.get("distribution", "bookworm")),
+        memory=int(str(entry.get("memory", 256))),
+        nics=tuple(
+            Nic(str(nic.get("network", "")), tuple(str(address) for address in _list(nic.get("addresses"))))
+            for nic in _dicts(entry.get("nics"))
+        ),
+        routes=tuple(
+            Route(str(route.get("destination", "")), str(route.get("gateway", "")))
+            for route in _dicts(entry.get("routes"))
+        ),
+        sysctls=tuple((str(key), str(value)) for key, value in sysctls.items()) if isinstance(sysctls, dict) else (),
+        responder=bool(entry.get("responder", False)),
+    )
+
+
+def _mistakes(machine: Machine, networks: Sequence[str]) -> Iterator[str]:
+    if machine.distribution not in DISTRIBUTIONS:
+        yield f"distribution {machine.distribution!r} is none of {', '.join(DISTRIBUTIONS)}"
+    if machine.memory < 160:
+        yield f"memory {machine.memory} MiB is too little to boot; 256 is good"
+    for nic in machine.nics:
+        if nic.network not in networks:
+            yield f"network {nic.network!r} is not among lab_networks"
+        for address in nic.addresses:
+            try:
+                interface = ipaddress.ip_interface(address)
+            except ValueError:
+                yield f"address {address!r} is not an address with a prefix length, as in 192.168.1.2/24"
+                continue
+            if interface.version == 4 and interface in MANAGEMENT:
+                yield f"address {address} lies in the management network {MANAGEMENT}"
+    for route in machine.routes:
+        try:
+            gateway = ipaddress.ip_address(route.gateway)
+            if route.destination != "default" and ipaddress.ip_network(route.destination).version != gateway.version:
+                yield f"route to {route.destination} via {route.gateway}: two families"
+        except ValueError as exc:
+            yield f"route to {route.destination!r} via {route.gateway!r}: {exc}"
+
+
+# ---------------------------------------------------------------------------------------------- a machine's own disk
+
+
+def boot_script(machine: Machine, authorized_key: str) -> str:
+    """The shell script a machine configures itself with at every boot: name, key, interfaces, routes, sysctls."""
+    names = ["mgmt0"] + [f"eth{index}" for index in range(1, len(machine.nics) + 1)]
+    batch = []
+    # By way of a name of no one's, because the kernel may have called the second interface eth1 already.
+    for index, name in enumerate(names):
+        batch += [f"link set nic{index} name {name}", f"link set {name} up"]
+    batch.append(f"address add {machine.address}/{MANAGEMENT.prefixlen} dev mgmt0")
+    for name, nic in zip(names[1:], machine.nics):
+        for address in nic.addresses:
+            batch.append(f"address add {address} dev {name}" + (" nodad" if ":" in address else ""))
+    for route in machine.routes:
+        everywhere = "::/0" if ":" in route.gateway else "0.0.0.0/0"
+        destination = everywhere if route.destination == "default" else route.destination
+        batch.append(f"route add {destination} via {route.gateway}")
+    lines = [
+        "#!/bin/sh",
+        f"# Configuration of {machine.name}, written by the lab's host.",
+        "exec >/dev/console 2>&1",
+        f"echo {machine.name} >/etc/hostname",
+        f"echo {machine.name} >/proc/sys/kernel/hostname",
+        "cat >/etc/hosts <<end",
+        "127.0.0.1 localhost",
+        f"127.0.1.1 {machine.name}",
+        "::1 localhost ip6-localhost ip6-loopback",
+        "end",
+        "[ -d /root/.ssh ] || mkdir -m 700 /root/.ssh",
+        f"echo {shlex.quote(authorized_key.strip())} >/root/.ssh/authorized_keys",
+        "interface() {",
+        "    for path in /sys/class/net/*; do",
+        '        read -r mac <"$path/address"',
+        '        if [ "$mac" = "$1" ]; then echo "link set ${path##*/} name $2"; fi',
+        "    done",
+        "}",
+        "{",
+        *(f"    interface {machine.mac(index)} nic{index}" for index in range(len(names))),
+        "    cat <<end",
+        *batch,
+        "end",
+        "} | ip -force -batch -",
+        *(
+            f"echo {shlex.quote(value)} >/proc/sys/{shlex.quote(key.replace('.', '/'))}"
+            for key, value in machine.sysctls
+        ),
+        'read -r _ _ kernel _ </proc/version',
+        f'echo "lvslab: {machine.name} runs kernel $kernel"',
+        "exit 0",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_disk(script: str) -> bytes:
+    """The script as the content of a block device: whole sectors, and what follows the script is empty lines."""
+    data = script.encode()
+    return data + b"\n" * (-len(data) % 4096)
+
+
+# ---------------------------------------------------------------------------------------------- processes
+
+
+def arguments_of(pid: int) -> list[str]:
+    """A process's argument list; empty when it is gone or has none."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
+def all_pids() -> list[int]:
+    """Every process of this host but this one."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+
+
+def machine_pids(token: str) -> list[int]:
+    """The processes of one machine, by the argument that names it."""
+    for _ in range(3):
+        found = [pid for pid in all_pids() if token in arguments_of(pid)]
+        if found:
+            break
+        # A process that is just becoming another program (a guest that reboots) has no arguments for a moment.
+        time.sleep(0.02)
+    return found
+
+
+def namespace_pids(namespace: str) -> list[int]:
+    """The processes inside a network namespace: machines, their helpers, and whoever looks at them from there."""
+    try:
+        inside = os.stat(f"/run/netns/{namespace}").st_ino
+    except FileNotFoundError:
+        return []
+    found = []
+    for pid in all_pids():
+        try:
+            if os.stat(f"/proc/{pid}/ns/net").st_ino == inside:
+                found.append(pid)
+        except OSError:
+            continue
+    return found
+
+
+def kill(pids: Sequence[int]) -> None:
+    """Pull the plug."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def lab_pids(name: str) -> list[int]:
+    """Every process that belongs to a lab, known or not."""
+    prefix = f"umid={name}."
+    named = [pid for pid in all_pids() if any(argument.startswith(prefix) for argument in arguments_of(pid))]
+    return sorted({*named, *namespace_pids(namespace_of(name))})
+
+
+def builders(directory: pathlib.Path) -> list[int]:
+    """Other runs of this program that are bringing the same lab up."""
+    found = []
+    for pid in all_pids():
+        arguments = arguments_of(pid)
+        if (
+            any(pathlib.PurePath(argument).name == "lvslab.py" for argument in arguments[:3])
+            and str(directory) in arguments
+            and {"up", "build", "start"} & set(arguments)
+        ):
+            found.append(pid)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- networks
+
+
+def network_commands(lab: Lab, existing: set[str]) -> list[str]:
+    """The `ip` lines for the bridges and taps that are not there yet."""
+    lines = []
+    for bridge in ("mgmt", *lab.networks):
+        if bridge not in existing:
+            # Snooping without a querier would lose neighbour discovery; a port has to forward at once.
+            lines += [
+                f"link add {bridge} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+                f"link set {bridge} up",
+            ]
+            if bridge == "mgmt":
+                lines.append(f"address add {MANAGEMENT[1]}/{MANAGEMENT.prefixlen} dev mgmt")
+    for machine in lab.machines:
+        for index, bridge in enumerate(("mgmt", *(nic.network for nic in machine.nics))):
+            if machine.tap(index) not in existing:
+                lines += [
+                    f"tuntap add dev {machine.tap(index)} mode tap",
+                    f"link set {machine.tap(index)} master {bridge} up",
+                ]
+    return lines
+
+
+def make_networks(lab: Lab) -> bool:
+    """The namespace with its bridges and taps; true when something was missing."""
+    changed = False
+    if not os.path.exists(f"/run/netns/{lab.namespace}"):
+        run(["ip", "netns", "add", lab.namespace])
+        changed = True
+    inside = ["ip", "netns", "exec", lab.namespace]
+    existing = {link["ifname"] for link in json.loads(run([*inside, "ip", "-json", "link", "show"]))}
+    lines = network_commands(lab, existing)
+    if lines:
+        # The host's ends stay silent: no address, no IPv6, no multicast reports among the machines' packets.
+        quiet = "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; ip link set lo up; exec ip -batch -"
+        run([*inside, "sh", "-c", quiet], text="\n".join(lines) + "\n")
+    return changed or bool(lines)
+
+
+@contextmanager
+def inside_namespace(namespace: str) -> Iterator[None]:
+    """Make sockets in the lab's network namespace. (os.setns is there from Python 3.12 on.)"""
+    CLONE_NEWNET = 0x40000000
+    setns = ctypes.CDLL(None, use_errno=True).setns
+    with open("/proc/self/ns/net") as outside, open(f"/run/netns/{namespace}") as inside:
+        if setns(inside.fileno(), CLONE_NEWNET) != 0:
+            raise LabError(f"cannot enter network namespace {namespace}: {os.strerror(ctypes.get_errno())}")
+        try:
+            yield
+        finally:
+            setns(outside.fileno(), CLONE_NEWNET)
+
+
+# ---------------------------------------------------------------------------------------------- machines
+
+
+def uml_arguments(lab: Lab, machine: Machine, seccomp: bool) -> list[str]:
+    """The kernel's command line; paths are those inside the kernel's folder."""
+    arguments = [
+        lab.token(machine),
+        "uml_dir=/machine/",
+        f"mem={machine.memory}M",
+        "root=/dev/ubda",
+        "rw",
+        "ubd0=/machine/disk.cow,/image/disk.img",
+        "ubd1r=/machine/boot.disk",
+        "con=null",
+        "con0=null,fd:1",
+        "ssl=null",
+        "systemd.machine_id=" + uuid.uuid5(uuid.NAMESPACE_DNS, f"{machine.name}.{lab.name}").hex,
+        # gro=1: without it packets larger than the link, which senders make for speed, are lost on the tap.
+        *(
+            f"vec{index}:transport=tap,ifname={machine.tap(index)},depth=64,gro=1,mac={machine.mac(index)}"
+            for index in range(len(machine.nics) + 1)
+        ),
+    ]
+    if seccomp:
+        arguments.append("seccomp=on")
+    if machine.responder:
+        arguments.append("systemd.wants=lvs-responder.service")
+    return arguments
+
+
+@dataclasses.dataclass
+class Launch:
+    """How a machine is started, and what it is started with; a difference means it has to be started anew."""
+
+    argv: list[str]
+    disk: str
+    script: str
+
+    def as_text(self) -> str:
+        """The form it is kept in beside the machine."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+
+def launch_of(lab: Lab, machine: Machine, built: Built, authorized_key: str) -> Launch:
+    """How this machine is to be started."""
+    image = built.images[machine.distribution]
+    argv = [
+        *("ip", "netns", "exec", lab.namespace, "sh", "-c", ENTER_KERNEL_FOLDER, "lvslab-machine"),
+        *(str(built.kernel.folder / "root"), str(lab.folder(machine)), str(image.parent)),
+        *uml_arguments(lab, machine, built.kernel.seccomp),
+    ]
+    return Launch(argv, str(image), boot_script(machine, authorized_key))
+
+
+def kept_launch(folder: pathlib.Path) -> Launch | None:
+    """How a machine was started last."""
+    try:
+        return Launch(**json.loads((folder / "launch.json").read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def prepare(folder: pathlib.Path, launch: Launch) -> None:
+    """Write a machine's folder; its disk stays unless it was layered over another image."""
+    kept = kept_launch(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if kept is None or kept.disk != launch.disk:
+        (folder / "disk.cow").unlink(missing_ok=True)
+    (folder / "boot.disk").write_bytes(as_disk(launch.script))
+    (folder / "launch.json").write_text(launch.as_text())
+
+
+def start(lab: Lab, machine: Machine) -> None:
+    """Start a machine's process from its folder and leave it running."""
+    folder = lab.folder(machine)
+    launch = kept_launch(folder)
+    if launch is None:
+        raise LabError(f"machine {machine.name} has never been started: run up first")
+    remove_tree(folder / f"{lab.name}.{machine.name}")  # the console's socket of an earlier run
+    with (folder / "console.log").open("wb") as console:
+        subprocess.Popen(  # noqa: S603 - it outlives this program
+            launch.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/dev/shm", "HOME": "/"},  # noqa: S108
+        )
+
+
+def stop(lab: Lab, machine: Machine) -> bool:
+    """Pull a machine's plug, and end the ssh connections to it, which would otherwise wait for it for minutes."""
+    found = machine_pids(lab.token(machine))
+    proxies = [
+        pid
+        for pid in namespace_pids(lab.namespace)
+        if any(argument.startswith(f"TCP:{machine.address}:") for argument in arguments_of(pid))
+    ]
+    kill([*found, *proxies])
+    deadline = time.monotonic() + 10
+    while machine_pids(lab.token(machine)):
+        if time.monotonic() > deadline:
+            raise LabError(f"machine {machine.name}: its process does not go away")
+        time.sleep(0.02)
+    return bool(found)
+
+
+def answers_ssh(address: str) -> bool:
+    """Whether an ssh server greets there."""
+    try:
+        with socket.create_connection((address, 22), timeout=1) as connection:
+            connection.settimeout(5)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def console_tail(lab: Lab, machine: Machine) -> str:
+    """The last lines a machine wrote."""
+    try:
+        text = (lab.folder(machine) / "console.log").read_text(errors="replace")
+    except FileNotFoundError:
+        return "(it has no console)"
+    return "\n".join(line.rstrip() for line in text.splitlines()[-CONSOLE_LINES:]) or "(it wrote nothing)"
+
+
+def kernel_of(lab: Lab, machine: Machine) -> str:
+    """The kernel a machine said it runs."""
+    try:
+        text = (lab.folder(machine) / "console.log").read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+    said = re.findall(r"lvslab: \S+ runs kernel (\S+)", text)
+    return str(said[-1]) if said else ""
+
+
+def wait_for_ssh(lab: Lab, machines: Sequence[Machine]) -> None:
+    """Return when all of them answer; those that do not are named with the last lines of their consoles."""
+    waiting = list(machines)
+    deadline = time.monotonic() + SECONDS_TO_SSH
+    failed: list[tuple[Machine, str]] = []
+    with inside_namespace(lab.namespace):
+        while waiting and time.monotonic() < deadline:
+            for machine in list(waiting):
+                if not machine_pids(lab.token(machine)):
+                    failed.append((machine, "its process ended"))
+                    waiting.remove(machine)
+                elif answers_ssh(machine.address):
+                    waiting.remove(machine)
+            time.sleep(0.1)
+    failed += [(machine, f"no ssh after {SECONDS_TO_SSH} seconds") for machine in waiting]
+    if failed:
+        raise LabError(
+            "\n\n".join(
+                f"machine {machine.name} did not come up: {why}. The end of its console:\n{console_tail(lab, machine)}"
+                for machine, why in failed
+            )
+        )
+
+
+# ---------------------------------------------------------------------------------------------- commands
+
+
+def make_key(lab: Lab) -> str:
+    """The lab's own ssh key; returns its public half."""
+    private = lab.directory / "id_ed25519"
+    public = lab.directory / "id_ed25519.pub"
+    if not public.exists():
+        private.unlink(missing_ok=True)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(private)])
+    return public.read_text()
+
+
+def build(lab: Lab) -> Built:
+    """Everything the machines boot from."""
+    return build_all(
+        lab.cache,
+        [machine.distribution for machine in lab.machines],
+        lab.offline_packages,
+        allow_distribution_kernel=lab.allow_distribution_kernel,
+    )
+
+
+def status(lab: Lab) -> list[dict[str, object]]:
+    """What runs, for people and for the inventory."""
+    return [
+        {
+            "name": machine.name,
+            "address": machine.address,
+            "distribution": machine.distribution,
+            "running": bool(machine_pids(lab.token(machine))),
+            "kernel": kernel_of(lab, machine),
+        }
+        for machine in lab.machines
+    ]
+
+
+def forget_machines(lab: Lab) -> bool:
+    """Remove machines that are no longer described."""
+    folder = lab.directory / "machines"
+    described = {machine.name for machine in lab.machines}
+    gone = [entry for entry in folder.iterdir() if entry.name not in described] if folder.is_dir() else []
+    for entry in gone:
+        kill(machine_pids(f"umid={lab.name}.{entry.name}"))
+        remove_tree(entry)
+    return bool(gone)
+
+
+def up(lab: Lab) -> dict[str, object]:
+    """Bring the lab to what is described: a machine that runs as described is left alone."""
+    built = build(lab)
+    key = make_key(lab)
+    changed = forget_machines(lab) or built.changed
+    changed = make_networks(lab) or changed
+    started = []
+    for machine in lab.machines:
+        launch = launch_of(lab, machine, built, key)
+        if machine_pids(lab.token(machine)):
+            if kept_launch(lab.folder(machine)) == launch:
+                continue
+            stop(lab, machine)
+        prepare(lab.folder(machine), launch)
+        start(lab, machine)
+        started.append(machine.name)
+    begin = time.monotonic()
+    wait_for_ssh(lab, lab.machines)
+    say(f"{len(lab.machines)} machines answer ssh, {time.monotonic() - begin:.1f} s after {len(started)} were started")
+    return {
+        "changed": changed or bool(started),
+        "started": started,
+        "kernel": built.kernel.described,
+        "machines": status(lab),
+    }
+
+
+def start_again(lab: Lab, names: Sequence[str]) -> dict[str, object]:
+    """Start machines that are down, with the disks they had, and wait for them."""
+    chosen = choose(lab, names)
+    started = [machine for machine in chosen if not machine_pids(lab.token(machine))]
+    for machine in started:
+        start(lab, machine)
+    wait_for_ssh(lab, chosen)
+    return {"changed": bool(started), "started": [machine.name for machine in started], "machines": status(lab)}
+
+
+def pull_plug(lab: Lab, names: Sequence[str]) -> dict[str, object]:
+    """End machines at once, as a power failure would."""
+    killed = [machine.name for machine in choose(lab, names) if stop(lab, machine)]
+    return {"changed": bool(killed), "killed": killed, "machines": status(lab)}
+
+
+def choose(lab: Lab, names: Sequence[str]) -> list[Machine]:
+    """Machines by name."""
+    known = {machine.name: machine for machine in lab.machines}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LabError(f"no such machine: {', '.join(unknown)}; the lab has {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def down(name: str, directory: pathlib.Path, cache: pathlib.Path | None) -> dict[str, object]:
+    """Leave nothing of the lab: processes, namespace with its bridges and taps, files."""
+    changed = False
+    deadline = time.monotonic() + 20
+    while found := [*builders(directory), *lab_pids(name)]:
+        changed = True
+        if time.monotonic() > deadline:
+            raise LabError(f"processes {found} of lab {name} do not go away")
+        kill(found)
+        time.sleep(0.05)
+    if os.path.exists(f"/run/netns/{namespace_of(name)}"):
+        run(["ip", "netns", "delete", namespace_of(name)])
+        changed = True
+    if directory.exists():
+        remove_tree(directory)
+        changed = True
+    if cache is not None:
+        sweep(cache)
+    return {"changed": changed}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--lab", required=True, type=pathlib.Path, metavar="DIRECTORY", help="where the lab is described")
+    made.add_argument("--name", help="the lab's name, for down (default: the directory's last part)")
+    made.add_argument("--cache", type=pathlib.Path, help="the cache, for down: sweeps what a broken build left there")
+    made.add_argument("command", choices=("build", "up", "status", "start", "kill", "down"))
+    made.add_argument("machine", nargs="*", help="for start and kill")
+    return made
+
+
+def command(options: argparse.Namespace) -> dict[str, object]:
+    """Do what was asked."""
+    directory: pathlib.Path = options.lab.absolute()
+    if options.command == "down":
+        return down(options.name or directory.name, directory, options.cache)
+    lab = read_lab(directory)
+    if options.command == "status":
+        return {"changed": False, "machines": status(lab)}
+    if options.command == "build":
+        built = build(lab)
+        return {"changed": built.changed, "kernel": built.kernel.described}
+    if options.command in ("start", "kill") and not options.machine:
+        raise LabError(f"{options.command}: name the machines")
+    with locked(directory):
+        if options.command == "start":
+            return start_again(lab, options.machine)
+        if options.command == "kill":
+            return pull_plug(lab, options.machine)
+        return up(lab)
+
+
+def main() -> int:
+    options = parser().parse_args()
+    try:
+        result = command(options)
+    except LabError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    json.dump(result, sys.stdout, indent=2)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
