@@ -4,8 +4,8 @@ VENV := $(CURDIR)/.venv
 COLLECTION := .collections/ansible_collections/linuxvirtualserver/lvs
 # What the targets below need. The lab installs what it needs itself.
 PACKAGES := git iproute2 openssh-client python3-venv shellcheck
-# Where examples/demo/lab.yml has the lab write its inventory.
-LAB := build/demo
+# Where the lab of examples/demo/lab.yml leaves its inventory.
+LAB := /var/lib/lvs-lab/demo
 
 export PATH := $(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -46,6 +46,9 @@ lab: setup ## the demo's machines, without an LVS on them
 
 lab-down: setup ## take the lab away: machines, networks, files
 	ansible-playbook playbooks/lab_down.yml -e @examples/demo/lab.yml
+
+bench: lab ## figures measured in the demo's lab, one line each: name value unit
+	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml bench/bench.yml
 
 test: setup ## all that follows; ends with one line `N passed, N failed`
 	scripts/run_tests.py

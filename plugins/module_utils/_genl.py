@@ -123,7 +123,7 @@ class Connection:
                 raise FamilyMissing(f"The running kernel has no generic netlink family {name}.") from exc
             raise
         for reply in replies:
-            for kind, start, end in attributes(reply.buffer, reply.start, reply.end):
+            for kind, start, _end in attributes(reply.buffer, reply.start, reply.end):
                 if kind == CTRL_ATTR_FAMILY_ID:
                     return int(struct.unpack_from("=H", reply.buffer, start)[0])
         raise FamilyMissing(f"The kernel answered for generic netlink family {name} without naming its number.")

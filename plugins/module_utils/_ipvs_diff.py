@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional
+from typing import Callable, Iterable, NamedTuple
 
 from . import _ipvs_model as model
 from ._ipvs_input import Mistakes, WantedDestination, WantedService, destination_mistakes, service_mistakes
@@ -31,7 +31,7 @@ class Operation(NamedTuple):
 
     action: str
     service: Service
-    destination: Optional[Destination] = None
+    destination: Destination | None = None
 
     def command(self) -> str:
         """The same as a line for ``ipvsadm -R``."""
@@ -58,19 +58,19 @@ class Difference(NamedTuple):
     ``grow`` adds and edits in place, ``drain`` takes the weight from what leaves, ``shrink`` deletes.
     """
 
-    grow: List[Operation]
-    drain: List[Operation]
-    shrink: List[Operation]
+    grow: list[Operation]
+    drain: list[Operation]
+    shrink: list[Operation]
 
     def __bool__(self) -> bool:
         return bool(self.grow or self.drain or self.shrink)
 
-    def operations(self) -> List[Operation]:
+    def operations(self) -> list[Operation]:
         """All of it in order."""
         return self.grow + self.drain + self.shrink
 
 
-def target(wanted: List[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]) -> Table:
+def target(wanted: list[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]) -> Table:
     """The table that is wanted, of the services that are named or leave; those that leave are not in it.
 
     ``ours`` tells which of the services not named leave under ``overridden``. Raises one error with every record
@@ -82,7 +82,7 @@ def target(wanted: List[WantedService], have: Table, state: str, ours: Callable[
     result: Table = {}
     for service in wanted:
         entry = have.get(service.key)
-        where = f"config[{service.index}]"
+        where = f"config[{service.position}]"
         record = _service(service, entry, state == MERGED)
         destinations = _destinations(service, entry, state == MERGED, where, mistakes)
         if state == MERGED:
@@ -93,7 +93,9 @@ def target(wanted: List[WantedService], have: Table, state: str, ours: Callable[
     return result
 
 
-def touched(wanted: List[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]) -> List[ServiceKey]:
+def touched(
+    wanted: list[WantedService], have: Table, state: str, ours: Callable[[ServiceKey], bool]
+) -> list[ServiceKey]:
     """The services that this run decides about: those named, and under ``overridden`` all others that are ours."""
     keys = {service.key: None for service in wanted}
     if state == OVERRIDDEN:
@@ -101,7 +103,7 @@ def touched(wanted: List[WantedService], have: Table, state: str, ours: Callable
     return list(keys)
 
 
-def _service(wanted: WantedService, entry: Optional[Entry], keep: bool) -> Service:
+def _service(wanted: WantedService, entry: Entry | None, keep: bool) -> Service:
     if not keep or entry is None:
         return wanted.plain
     have = entry.service
@@ -116,8 +118,8 @@ def _service(wanted: WantedService, entry: Optional[Entry], keep: bool) -> Servi
 
 
 def _destinations(
-    wanted: WantedService, entry: Optional[Entry], keep: bool, where: str, mistakes: Mistakes
-) -> Dict[DestinationKey, Destination]:
+    wanted: WantedService, entry: Entry | None, keep: bool, where: str, mistakes: Mistakes
+) -> dict[DestinationKey, Destination]:
     present = entry.destinations if entry is not None else {}
     result = dict(present) if keep else {}
     for destination in wanted.destinations or ():
@@ -126,12 +128,12 @@ def _destinations(
         record = _destination(destination, have, keep)
         if keep and have != record:
             for text in destination_mistakes(wanted.key, record):
-                mistakes.add(f"{where}.realservers[{destination.index}]", text)
+                mistakes.add(f"{where}.realservers[{destination.position}]", text)
         result[key] = record
     return result
 
 
-def _destination(wanted: WantedDestination, have: Optional[Destination], keep: bool) -> Destination:
+def _destination(wanted: WantedDestination, have: Destination | None, keep: bool) -> Destination:
     if have is None:
         return wanted.plain
     if not keep:
@@ -145,7 +147,7 @@ def _destination(wanted: WantedDestination, have: Optional[Destination], keep: b
 def difference(have: Table, want: Table, keys: Iterable[ServiceKey], drain: bool = False) -> Difference:
     """What leads from ``have`` to ``want`` for the services ``keys``; with ``drain``, weights go before records do."""
     result = Difference([], [], [])
-    services: List[Operation] = []
+    services: list[Operation] = []
     for key in keys:
         old, new = have.get(key), want.get(key)
         if new is None:
@@ -168,8 +170,8 @@ def difference(have: Table, want: Table, keys: Iterable[ServiceKey], drain: bool
 def _destination_difference(
     result: Difference,
     service: Service,
-    before: Dict[DestinationKey, Destination],
-    after: Dict[DestinationKey, Destination],
+    before: dict[DestinationKey, Destination],
+    after: dict[DestinationKey, Destination],
     drain: bool,
 ) -> None:
     for key, destination in after.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from . import _ipvs_model as model
 from ._errors import LvsError
@@ -23,9 +23,7 @@ SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}", re.ASCII)
 SERVICE_OPTIONS = frozenset(
     "protocol address port fwmark family scheduler scheduler_flags persistence one_packet realservers".split()
 )
-REALSERVER_OPTIONS = frozenset(
-    "address port forwarding weight upper_threshold lower_threshold tunnel".split()
-)
+REALSERVER_OPTIONS = frozenset("address port forwarding weight upper_threshold lower_threshold tunnel".split())
 PERSISTENCE_OPTIONS = frozenset("timeout netmask engine".split())
 TUNNEL_OPTIONS = frozenset("type port checksum".split())
 RESTRICT_OPTIONS = frozenset("address port protocol fwmark".split())
@@ -35,9 +33,9 @@ class WantedDestination(NamedTuple):
     """A realserver as stated: ``plain`` with defaults where nothing was stated, ``stated`` without."""
 
     plain: Destination
-    stated: Dict[str, Any]
+    stated: dict[str, Any]
     keep_weight: bool
-    index: int
+    position: int
 
     @property
     def key(self) -> DestinationKey:
@@ -51,10 +49,10 @@ class WantedService(NamedTuple):
     """
 
     plain: Service
-    stated: Dict[str, Any]
-    flags: Tuple[int, int]
-    destinations: Optional[List[WantedDestination]]
-    index: int
+    stated: dict[str, Any]
+    flags: tuple[int, int]
+    destinations: list[WantedDestination] | None
+    position: int
 
     @property
     def key(self) -> ServiceKey:
@@ -64,12 +62,12 @@ class WantedService(NamedTuple):
 class Restriction(NamedTuple):
     """What a service must look like to be ours; None matches everything."""
 
-    family: Optional[int]
+    family: int | None
     network: int
     mask: int
-    port: Optional[int]
-    protocol: Optional[int]
-    fwmark: Optional[int]
+    port: int | None
+    protocol: int | None
+    fwmark: int | None
 
     def matches(self, key: ServiceKey) -> bool:
         """Whether this entry names the service. Only ``fwmark`` names a firewall mark's service."""
@@ -91,7 +89,7 @@ class Mistakes:
     """Collects what is wrong, to say it all at once."""
 
     def __init__(self) -> None:
-        self.texts: List[str] = []
+        self.texts: list[str] = []
 
     def add(self, where: str, text: str) -> None:
         """Note one mistake and where it stands."""
@@ -112,10 +110,10 @@ class Mistakes:
         )
 
 
-# ---- single values ----------------------------------------------------------------------------------------------------
+# ---- single values
 
 
-def parse_address(value: Any) -> Tuple[int, bytes]:
+def parse_address(value: Any) -> tuple[int, bytes]:
     """An IPv4 or IPv6 address as (family, packed)."""
     if not isinstance(value, str):
         raise Mistake(f"{value!r} is not an IP address")
@@ -183,7 +181,7 @@ def parse_netmask(value: Any, family: int) -> int:
     return 0xFFFFFFFF << (32 - length) & 0xFFFFFFFF
 
 
-def parse_choice(value: Any, choices: Dict[str, int], what: str) -> int:
+def parse_choice(value: Any, choices: dict[str, int], what: str) -> int:
     """One of some words."""
     if isinstance(value, str) and value in choices:
         return choices[value]
@@ -197,7 +195,7 @@ def parse_name(value: Any, what: str) -> str:
     raise Mistake(f"{what} {value!r} is no such name: 1 to 15 of the characters a-z, 0-9 and _")
 
 
-def _only(entry: Any, options: FrozenSet[str], what: str) -> Dict[str, Any]:
+def _only(entry: Any, options: frozenset[str], what: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise Mistake(f"{entry!r} is not a dictionary")
     unknown = [str(key) for key in entry if key not in options]
@@ -206,10 +204,10 @@ def _only(entry: Any, options: FrozenSet[str], what: str) -> Dict[str, Any]:
     return entry
 
 
-# ---- rules that a whole record must keep ----------------------------------------------------------------------------------
+# ---- rules that a whole record must keep
 
 
-def service_mistakes(service: Service) -> List[str]:
+def service_mistakes(service: Service) -> list[str]:
     """What makes this complete record one that the kernel would refuse or that could not work."""
     found = []
     if not service.fwmark and not service.port and not service.flags & model.PERSISTENT:
@@ -221,7 +219,7 @@ def service_mistakes(service: Service) -> List[str]:
     return found
 
 
-def destination_mistakes(service: ServiceKey, destination: Destination) -> List[str]:
+def destination_mistakes(service: ServiceKey, destination: Destination) -> list[str]:
     """The same for a realserver of that service."""
     found = []
     family, _protocol, _address, service_port, _fwmark = service[:5]
@@ -233,7 +231,8 @@ def destination_mistakes(service: ServiceKey, destination: Destination) -> List[
         )
     if destination.family != family and forwarding != model.TUN:
         found.append(
-            f"an {_family_word(destination.family)} realserver of an {_family_word(family)} service needs forwarding tun"
+            f"an {_family_word(destination.family)} realserver of an {_family_word(family)} service "
+            "needs forwarding tun"
         )
     if destination.lower_threshold > destination.upper_threshold:
         found.append(
@@ -250,7 +249,7 @@ def _family_word(family: int) -> str:
     return "IPv6" if family == AF_INET6 else "IPv4"
 
 
-# ---- config -------------------------------------------------------------------------------------------------------------
+# ---- config
 
 
 class _Parser:
@@ -259,7 +258,7 @@ class _Parser:
     def __init__(self, keep: bool) -> None:
         self.keep = keep  # unstated fields keep the kernel's value: a record cannot be judged before it is known
         self.mistakes = Mistakes()
-        self._addresses: Dict[Any, Tuple[int, bytes]] = {}
+        self._addresses: dict[Any, tuple[int, bytes]] = {}
 
     def attempt(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
         """The parsed value, or None after noting the mistake."""
@@ -269,7 +268,7 @@ class _Parser:
             self.mistakes.add(where, str(exc))
             return None
 
-    def address(self, value: Any) -> Tuple[int, bytes]:
+    def address(self, value: Any) -> tuple[int, bytes]:
         """A usable address, parsed once."""
         try:
             known = self._addresses.get(value)
@@ -283,13 +282,13 @@ class _Parser:
             self._addresses[value] = known
         return known
 
-    def services(self, config: Any) -> List[WantedService]:
+    def services(self, config: Any) -> list[WantedService]:
         """Every service that could be read; look at the mistakes before using them."""
         if not isinstance(config, (list, tuple)):
             self.mistakes.add("config", "is not a list")
             return []
-        wanted: List[WantedService] = []
-        first: Dict[ServiceKey, int] = {}
+        wanted: list[WantedService] = []
+        first: dict[ServiceKey, int] = {}
         for index, entry in enumerate(config):
             where = f"config[{index}]"
             before = len(self.mistakes.texts)
@@ -308,7 +307,7 @@ class _Parser:
     def _service(self, where: str, index: int, entry: Any) -> WantedService:
         entry = {key: value for key, value in _only(entry, SERVICE_OPTIONS, "a service").items() if value is not None}
         key = self._service_key(entry)
-        stated: Dict[str, Any] = {}
+        stated: dict[str, Any] = {}
         meant = flags = 0
         if "scheduler" in entry:
             stated["scheduler"] = self.attempt(where, parse_name, entry["scheduler"], "scheduler")
@@ -337,7 +336,7 @@ class _Parser:
             destinations = self._destinations(where, key, entry["realservers"])
         return WantedService(plain, stated, (meant, flags), destinations, index)
 
-    def _service_key(self, entry: Dict[str, Any]) -> ServiceKey:
+    def _service_key(self, entry: dict[str, Any]) -> ServiceKey:
         if "fwmark" in entry:
             extra = [name for name in ("protocol", "address", "port") if name in entry]
             if extra:
@@ -346,7 +345,9 @@ class _Parser:
             return (family, 0, b"", 0, parse_fwmark(entry["fwmark"]))
         missing = [name for name in ("address", "port") if name not in entry]
         if missing:
-            raise Mistake(f"{' and '.join(missing)} missing; a service is named by protocol, address and port or by fwmark")
+            raise Mistake(
+                f"{' and '.join(missing)} missing; a service is named by protocol, address and port or by fwmark"
+            )
         protocol = parse_choice(entry.get("protocol", "tcp"), model.PROTOCOLS, "protocol")
         family, packed = self.address(entry["address"])
         if "family" in entry and parse_choice(entry["family"], model.FAMILIES, "family") != family:
@@ -354,7 +355,7 @@ class _Parser:
         return (family, protocol, packed, parse_integer(entry["port"], 0, 65535, "port"), 0)
 
     @staticmethod
-    def _scheduler_flags(entry: Dict[str, Any]) -> int:
+    def _scheduler_flags(entry: dict[str, Any]) -> int:
         names = entry["scheduler_flags"]
         if not isinstance(names, (list, tuple)):
             raise Mistake(f"scheduler_flags {names!r} is not a list")
@@ -369,10 +370,10 @@ class _Parser:
         return flags
 
     @staticmethod
-    def _persistence(family: int, entry: Any) -> Dict[str, Any]:
+    def _persistence(family: int, entry: Any) -> dict[str, Any]:
         """The stated fields of a service, and whether persistence is on at all."""
         entry = _only(entry, PERSISTENCE_OPTIONS, "persistence")
-        stated: Dict[str, Any] = {"on": True}
+        stated: dict[str, Any] = {"on": True}
         if entry.get("timeout") is not None:
             stated["timeout"] = parse_integer(entry["timeout"], 0, MAX_TIMEOUT, "persistence timeout (seconds)")
             if not stated["timeout"]:
@@ -383,12 +384,12 @@ class _Parser:
             stated["engine"] = "" if entry["engine"] == "none" else parse_name(entry["engine"], "persistence engine")
         return stated
 
-    def _destinations(self, where: str, service: ServiceKey, entries: Any) -> List[WantedDestination]:
+    def _destinations(self, where: str, service: ServiceKey, entries: Any) -> list[WantedDestination]:
         if not isinstance(entries, (list, tuple)):
             self.mistakes.add(f"{where}.realservers", "is not a list")
             return []
-        wanted: List[WantedDestination] = []
-        first: Dict[DestinationKey, int] = {}
+        wanted: list[WantedDestination] = []
+        first: dict[DestinationKey, int] = {}
         for index, entry in enumerate(entries):
             try:
                 destination = self._destination(service, index, entry)
@@ -412,7 +413,7 @@ class _Parser:
             raise Mistake("address missing")
         family, packed = self.address(entry["address"])
         port = service[3] if get("port") is None else parse_integer(entry["port"], 0, 65535, "port")
-        stated: Dict[str, Any] = {}
+        stated: dict[str, Any] = {}
         if get("forwarding") is not None:
             stated["forwarding"] = parse_choice(entry["forwarding"], model.FORWARDING, "forwarding")
         weight = get("weight")
@@ -429,7 +430,7 @@ class _Parser:
         return WantedDestination(Destination(family, packed, port, **stated), stated, keep_weight, index)
 
     @staticmethod
-    def _tunnel(entry: Any) -> Dict[str, Any]:
+    def _tunnel(entry: Any) -> dict[str, Any]:
         _only(entry, TUNNEL_OPTIONS, "tunnel")
         kind = parse_choice(entry.get("type") or "ipip", model.TUNNELS, "tunnel type")
         stated = {"tunnel_type": kind, "tunnel_port": 0, "tunnel_flags": 0}
@@ -444,7 +445,7 @@ class _Parser:
         return stated
 
 
-def parse(config: Any, restrict: Any, keep: bool) -> Tuple[List[WantedService], List[Restriction]]:
+def parse(config: Any, restrict: Any, keep: bool) -> tuple[list[WantedService], list[Restriction]]:
     """``config`` and ``restrict``, or one error that names every mistake in them.
 
     ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``).
@@ -456,14 +457,14 @@ def parse(config: Any, restrict: Any, keep: bool) -> Tuple[List[WantedService], 
         for service in wanted:
             if not any(restriction.matches(service.key) for restriction in restrictions):
                 parser.mistakes.add(
-                    f"config[{service.index}]",
+                    f"config[{service.position}]",
                     f"{model.describe_service(service.key)} matches no entry of restrict, so it is not ours to change",
                 )
     parser.mistakes.raise_any()
     return wanted, restrictions
 
 
-def parse_restrict(restrict: Any) -> List[Restriction]:
+def parse_restrict(restrict: Any) -> list[Restriction]:
     """``restrict`` alone."""
     parser = _Parser(keep=True)
     restrictions = _restrictions(restrict or [], parser)
@@ -471,7 +472,7 @@ def parse_restrict(restrict: Any) -> List[Restriction]:
     return restrictions
 
 
-def _restrictions(entries: Any, parser: _Parser) -> List[Restriction]:
+def _restrictions(entries: Any, parser: _Parser) -> list[Restriction]:
     if not isinstance(entries, (list, tuple)):
         parser.mistakes.add("restrict", "is not a list")
         return []
@@ -499,7 +500,7 @@ def _restriction(entry: Any) -> Restriction:
     return Restriction(family, network, mask, port, protocol, None)
 
 
-def _network(value: Any) -> Tuple[int, int, int]:
+def _network(value: Any) -> tuple[int, int, int]:
     text, slash, length = str(value).partition("/")
     family, packed = parse_address(text)
     bits = 8 * len(packed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Iterable, NamedTuple
 
 from . import _ipvs_model as model
 from . import _ipvs_wire as wire
@@ -52,9 +52,7 @@ _read_service = wire.unpacker(wire.SERVICE, _SERVICE_NAMES, (0, 0, b"", 0, 0, "n
 _read_destination = wire.unpacker(wire.DESTINATION, _DESTINATION_NAMES, (0, b"", 0, 0, 0, 0, 0, 0, 0, 0))
 _read_counters = wire.unpacker(wire.DESTINATION, _COUNTER_NAMES, (0, b"", 0, 0, 0, 0))
 _read_service_stats = wire.unpacker(wire.SERVICE, ("stats64",), ({},))
-_read_destination_stats = wire.unpacker(
-    wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {})
-)
+_read_destination_stats = wire.unpacker(wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {}))
 _pack_destination = wire.packer(wire.DESTINATION, _DESTINATION_NAMES, wire.COMMAND_DESTINATION)
 
 
@@ -72,8 +70,8 @@ class Failure(NamedTuple):
 class Statistics(NamedTuple):
     """What the kernel has counted for a service and its realservers since they were added."""
 
-    service: Dict[str, int]
-    destinations: Dict[DestinationKey, Dict[str, int]]
+    service: dict[str, int]
+    destinations: dict[DestinationKey, dict[str, int]]
 
 
 class KernelTable:
@@ -85,18 +83,24 @@ class KernelTable:
 
     @classmethod
     def open(
-        cls, load: bool, modules: KernelModules, connect: Callable[[], Connection] = Connection, proc: str = PROC_TABLE
-    ) -> Optional[KernelTable]:
+        cls,
+        load: bool,
+        modules: KernelModules,
+        connect: Callable[[], Connection] = Connection,
+        proc: str = PROC_TABLE,
+        must_exist: bool = True,
+    ) -> KernelTable | None:
         """The table, or None where ip_vs is only not loaded and ``load`` does not allow to load it.
 
-        Looking the family up lets the kernel load ip_vs by itself, so without ``load`` its file in /proc is asked first.
+        Looking the family up makes the kernel load ip_vs by itself; so the file in /proc is asked first. With
+        ``must_exist`` a kernel that cannot have ip_vs is an error.
         """
         state = AVAILABLE
         if not os.path.exists(proc):
             state = modules.state("ip_vs")
-            if state == MISSING:
+            if state == MISSING and must_exist:
                 raise LvsError(missing_ip_vs(modules))
-            if not load and state in (AVAILABLE, UNKNOWN):
+            if not load and state in (AVAILABLE, UNKNOWN, MISSING):
                 return None
         connection = connect()
         try:
@@ -118,7 +122,7 @@ class KernelTable:
 
     # ---- reading
 
-    def read(self, keys: Optional[Iterable[ServiceKey]] = None, ours: Optional[Callable[[ServiceKey], bool]] = None) -> Table:
+    def read(self, keys: Iterable[ServiceKey] | None = None, ours: Callable[[ServiceKey], bool] | None = None) -> Table:
         """The services ``keys`` and those that ``ours`` accepts, with their realservers; without both, all of them.
 
         The realservers take one request per service, so only services that are asked for are looked into.
@@ -137,13 +141,13 @@ class KernelTable:
             services = {key: everything[key] for key in chosen}
         return {key: self._entry(service) for key, service in services.items()}
 
-    def services(self) -> Dict[ServiceKey, Service]:
+    def services(self) -> dict[ServiceKey, Service]:
         """Every service, without realservers."""
         replies = self._ask(wire.GET_SERVICE, b"", dump=True)
         services = (_service(reply) for reply in replies)
         return {service.key: service for service in services}
 
-    def _services_one_by_one(self, keys: List[ServiceKey]) -> Dict[ServiceKey, Service]:
+    def _services_one_by_one(self, keys: list[ServiceKey]) -> dict[ServiceKey, Service]:
         found = {}
         for key in keys:
             try:
@@ -167,12 +171,12 @@ class KernelTable:
             destinations[(family, address, values[2])] = Destination._make(values)
         return Entry(service, destinations)
 
-    def _records(self, key: ServiceKey) -> List[Payload]:
+    def _records(self, key: ServiceKey) -> list[Payload]:
         """Where the attributes of each realserver of a service lie."""
         replies = self._ask(wire.GET_DESTINATION, _service_key(key), dump=True)
         return [_inside(reply, wire.COMMAND_DESTINATION) for reply in replies]
 
-    def connections(self, keys: Iterable[ServiceKey]) -> Dict[ServiceKey, Dict[DestinationKey, Connections]]:
+    def connections(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, dict[DestinationKey, Connections]]:
         """The connections that each realserver of these services has at this moment."""
         result = {}
         for key in keys:
@@ -183,7 +187,7 @@ class KernelTable:
             result[key] = counted
         return result
 
-    def statistics(self, keys: Iterable[ServiceKey]) -> Dict[ServiceKey, Statistics]:
+    def statistics(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, Statistics]:
         """What was counted for these services and their realservers."""
         result = {}
         totals = {}
@@ -198,7 +202,7 @@ class KernelTable:
             result[key] = Statistics(totals.get(key, {}), counted)
         return result
 
-    def _ask(self, command: int, payload: bytes, dump: bool) -> List[Payload]:
+    def _ask(self, command: int, payload: bytes, dump: bool) -> list[Payload]:
         ask = self._connection.dump if dump else self._connection.request
         try:
             return ask(self._family, command, payload, "Reading the IPVS table")
@@ -209,13 +213,13 @@ class KernelTable:
 
     # ---- writing
 
-    def apply(self, operations: List[Operation]) -> List[Failure]:
+    def apply(self, operations: list[Operation]) -> list[Failure]:
         """Carry out the operations in order, many at once; those that the kernel refused.
 
         The kernel does not stop at the first refusal, so others after it may have been carried out.
         """
-        keys: Dict[ServiceKey, bytes] = {}
-        requests: List[Tuple[int, bytes]] = []
+        keys: dict[ServiceKey, bytes] = {}
+        requests: list[tuple[int, bytes]] = []
         for action, service, destination in operations:
             key = service[:5]
             named = keys.get(key)
@@ -236,7 +240,7 @@ class KernelTable:
         return [Failure(operations[index], number) for index, number in sorted(result.failed.items())]
 
 
-def restore(path: str) -> Dict[str, Any]:
+def restore(path: str) -> dict[str, Any]:
     """Bring the table saved at ``path`` back: what the boot unit calls."""
     from ._ipvs_reconcile import restore as restore_saved  # the run stands above this file, this is only its door
 
@@ -273,7 +277,7 @@ def _destination_key(family: int, address: bytes, port: int) -> DestinationKey:
     return (family, address[:4] if family == 2 else address, port)
 
 
-def _key_values(key: ServiceKey) -> Dict[str, Any]:
+def _key_values(key: ServiceKey) -> dict[str, Any]:
     family, protocol, address, port, fwmark = key
     if fwmark:
         return {"family": family, "fwmark": fwmark}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple, Union
+from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
 FAMILIES = {"ipv4": int(AF_INET), "ipv6": int(AF_INET6)}
 FAMILY_NAMES = {number: name for name, number in FAMILIES.items()}
@@ -57,7 +57,9 @@ class Service(NamedTuple):
     scheduler: str = DEFAULT_SCHEDULER
     flags: int = 0
     timeout: int = 0  # seconds; 0 unless persistent
-    netmask: int = 0xFFFFFFFF  # IPv4: the mask, most significant byte first; IPv6: prefix length. Full unless persistent
+    netmask: int = (
+        0xFFFFFFFF  # IPv4: the mask, most significant byte first; IPv6: prefix length. Full unless persistent
+    )
     engine: str = ""  # persistence engine
 
     @property
@@ -88,7 +90,7 @@ class Entry(NamedTuple):
     """A service with its realservers."""
 
     service: Service
-    destinations: Dict[DestinationKey, Destination]
+    destinations: dict[DestinationKey, Destination]
 
 
 class Connections(NamedTuple):
@@ -117,7 +119,7 @@ def same_destination(have: Destination, want: Destination) -> bool:
     return have.forwarding == LOCAL and have == want._replace(forwarding=LOCAL)
 
 
-# ---- text -----------------------------------------------------------------------------------------------------------
+# ---- text
 
 
 def address_text(family: int, address: bytes) -> str:
@@ -131,7 +133,7 @@ def endpoint(family: int, address: bytes, port: int) -> str:
     return f"[{text}]:{port}" if family == AF_INET6 else f"{text}:{port}"
 
 
-def netmask_value(family: int, netmask: int) -> Union[int, str]:
+def netmask_value(family: int, netmask: int) -> int | str:
     """A netmask as users write it: a prefix length, or dotted where the mask has holes."""
     if family == AF_INET6:
         return netmask
@@ -146,7 +148,7 @@ def dotted(netmask: int) -> str:
     return ".".join(str(netmask >> shift & 255) for shift in (24, 16, 8, 0))
 
 
-def describe_service(service: Union[Service, ServiceKey]) -> str:
+def describe_service(service: Service | ServiceKey) -> str:
     """A service in words: ``TCP service 192.168.1.110:80`` or ``firewall mark 1 (ipv4)``."""
     family, protocol, address, port, fwmark = service[:5]
     if fwmark:
@@ -155,7 +157,7 @@ def describe_service(service: Union[Service, ServiceKey]) -> str:
     return f"{name} service {endpoint(family, address, port)}"
 
 
-def service_option(service: Union[Service, ServiceKey]) -> str:
+def service_option(service: Service | ServiceKey) -> str:
     """How ipvsadm is told which service is meant: ``-t 192.168.1.110:80``."""
     family, protocol, address, port, fwmark = service[:5]
     if fwmark:
@@ -163,7 +165,7 @@ def service_option(service: Union[Service, ServiceKey]) -> str:
     return f"{_SERVICE_OPTIONS.get(protocol, '-t')} {endpoint(family, address, port)}"
 
 
-def scheduler_flag_list(service: Service) -> List[str]:
+def scheduler_flag_list(service: Service) -> list[str]:
     """The names of a service's scheduler flags, by the scheduler's own names where it has any."""
     own = {bit: name for name, bit in SCHEDULER_FLAG_NAMES.get(service.scheduler, {}).items()}
     return [own.get(bit, name) for name, bit in SCHEDULER_FLAGS.items() if service.flags & bit]
@@ -211,15 +213,15 @@ def rules(table: Table) -> Iterator[str]:
             yield f"-a {destination_rule(option, entry.destinations[key])}"
 
 
-def ordered(table: Table) -> List[Entry]:
+def ordered(table: Table) -> list[Entry]:
     """Services in ipvsadm's order: addresses before firewall marks, IPv4 before IPv6, by protocol, address and port."""
     return [table[key] for key in sorted(table, key=lambda key: (key[4], *key[:4]))]
 
 
-# ---- the shape that users write ---------------------------------------------------------------------------------------
+# ---- the shape that users write
 
 
-def service_name(service: Union[Service, ServiceKey]) -> Dict[str, Any]:
+def service_name(service: Service | ServiceKey) -> dict[str, Any]:
     """The options that name a service."""
     family, protocol, address, port, fwmark = service[:5]
     if fwmark:
@@ -231,9 +233,15 @@ def service_name(service: Union[Service, ServiceKey]) -> Dict[str, Any]:
     }
 
 
-def destination_config(destination: Destination) -> Dict[str, Any]:
+def destination_name(key: DestinationKey) -> dict[str, Any]:
+    """The options that name a realserver within its service."""
+    family, address, port = key
+    return {"address": address_text(family, address), "port": port}
+
+
+def destination_config(destination: Destination) -> dict[str, Any]:
     """A realserver as a user writes it, every field stated."""
-    result: Dict[str, Any] = {
+    result: dict[str, Any] = {
         "address": inet_ntop(destination.family, destination.address),
         "port": destination.port,
         "forwarding": FORWARDING_NAMES.get(destination.forwarding, str(destination.forwarding)),
@@ -242,7 +250,7 @@ def destination_config(destination: Destination) -> Dict[str, Any]:
         "lower_threshold": destination.lower_threshold,
     }
     if destination.forwarding == TUN:
-        tunnel: Dict[str, Any] = {"type": TUNNEL_NAMES.get(destination.tunnel_type, str(destination.tunnel_type))}
+        tunnel: dict[str, Any] = {"type": TUNNEL_NAMES.get(destination.tunnel_type, str(destination.tunnel_type))}
         if destination.tunnel_type == TUNNELS["gue"]:
             tunnel["port"] = destination.tunnel_port
         if destination.tunnel_type:
@@ -251,7 +259,7 @@ def destination_config(destination: Destination) -> Dict[str, Any]:
     return result
 
 
-def entry_config(entry: Entry) -> Dict[str, Any]:
+def entry_config(entry: Entry) -> dict[str, Any]:
     """A service with its realservers as a user writes it, every field stated."""
     service = entry.service
     persistence = None
@@ -271,6 +279,6 @@ def entry_config(entry: Entry) -> Dict[str, Any]:
     }
 
 
-def table_config(table: Table) -> List[Dict[str, Any]]:
+def table_config(table: Table) -> list[dict[str, Any]]:
     """The table as ``config``."""
     return [entry_config(entry) for entry in ordered(table)]

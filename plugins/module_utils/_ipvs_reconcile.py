@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
@@ -58,7 +58,7 @@ class Environment(NamedTuple):
 class Request(NamedTuple):
     """What a run is asked to do, checked."""
 
-    wanted: List[WantedService]
+    wanted: list[WantedService]
     state: str
     ours: Callable[[ServiceKey], bool]
     drain_timeout: float = 0
@@ -71,24 +71,24 @@ class Outcome(NamedTuple):
 
     before: Table
     after: Table
-    keys: List[ServiceKey]
-    operations: List[Operation]
+    keys: list[ServiceKey]
+    operations: list[Operation]
     leaving: Leaving
-    notes: List[str]
+    notes: list[str]
     want: Table
 
 
 def reconcile(
-    config: List[Dict[str, Any]],
+    config: list[dict[str, Any]],
     state: str = MERGED,
-    restrict: Optional[List[Dict[str, Any]]] = None,
-    save: Optional[str] = None,
+    restrict: list[dict[str, Any]] | None = None,
+    save: str | None = None,
     drain_timeout: float = 0,
     allow_empty: bool = False,
     full: bool = False,
     check: bool = False,
-    environment: Optional[Environment] = None,
-) -> Dict[str, Any]:
+    environment: Environment | None = None,
+) -> dict[str, Any]:
     """What module ``ipvs`` does; its options are documented there. Returns the module's results."""
     if state not in STATES:
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
@@ -120,7 +120,7 @@ def reconcile(
     return result
 
 
-def restore(path: str, environment: Optional[Environment] = None) -> Dict[str, Any]:
+def restore(path: str, environment: Environment | None = None) -> dict[str, Any]:
     """Bring the table saved at ``path`` back, within what it says is ours."""
     previous = saved_table.load(path)
     if previous is None:
@@ -132,7 +132,55 @@ def restore(path: str, environment: Optional[Environment] = None) -> Dict[str, A
     return report(outcome, full=False)
 
 
-def run(request: Request, environment: Optional[Environment] = None) -> Outcome:
+def gather(
+    restrict: list[dict[str, Any]] | None = None, stats: bool = False, environment: Environment | None = None
+) -> dict[str, Any]:
+    """What module ``ipvs_info`` returns. Nothing is loaded for it."""
+    restrictions = parse_restrict(restrict)
+    environment = environment or Environment(KernelModules())
+    table = KernelTable.open(False, environment.modules, environment.connect, environment.proc, must_exist=False)
+    if table is None:
+        empty: dict[str, Any] = {"loaded": False, "config": [], "rules": [], "connections": []}
+        return {**empty, "stats": []} if stats else empty
+    try:
+        content = table.read(None, _ownership(restrictions, {}, everything=not restrictions))
+        entries = model.ordered(content)
+        keys = [entry.service.key for entry in entries]
+        counted = table.connections(keys)
+        result = {
+            "loaded": True,
+            "config": [model.entry_config(entry) for entry in entries],
+            "rules": list(model.rules(content)),
+            "connections": [
+                {
+                    **model.service_name(key),
+                    "realservers": [
+                        {**model.destination_name(place), **counted[key][place]._asdict()}
+                        for place in sorted(counted[key])
+                    ],
+                }
+                for key in keys
+            ],
+        }
+        if stats:
+            statistics = table.statistics(keys)
+            result["stats"] = [
+                {
+                    **model.service_name(key),
+                    **statistics[key].service,
+                    "realservers": [
+                        {**model.destination_name(place), **statistics[key].destinations[place]}
+                        for place in sorted(statistics[key].destinations)
+                    ],
+                }
+                for key in keys
+            ]
+        return result
+    finally:
+        table.close()
+
+
+def run(request: Request, environment: Environment | None = None) -> Outcome:
     """Read, compare, write the difference and verify it; in check mode everything but the writing."""
     environment = environment or Environment(KernelModules())
     table = KernelTable.open(not request.check, environment.modules, environment.connect, environment.proc)
@@ -166,7 +214,7 @@ def run(request: Request, environment: Optional[Environment] = None) -> Outcome:
             table.close()
 
 
-def report(outcome: Outcome, full: bool) -> Dict[str, Any]:
+def report(outcome: Outcome, full: bool) -> dict[str, Any]:
     """A run's outcome as the results of a module."""
     before, after = outcome.before, outcome.after
     changed_before = {key: before[key] for key in outcome.keys if key in before}
@@ -179,12 +227,12 @@ def report(outcome: Outcome, full: bool) -> Dict[str, Any]:
         "leaving": [
             {
                 **model.service_name(service),
-                "realserver": {"address": model.address_text(family, address), "port": port},
+                "realserver": model.destination_name(place),
                 "active": connections.active if connections else 0,
                 "inactive": connections.inactive if connections else 0,
                 "persistent": connections.persistent if connections else 0,
             }
-            for (service, (family, address, port)), connections in outcome.leaving.items()
+            for (service, place), connections in outcome.leaving.items()
         ],
         "diff": {
             "before_header": "IPVS table (ipvsadm -S -n)",
@@ -199,13 +247,13 @@ def report(outcome: Outcome, full: bool) -> Dict[str, Any]:
 # ---- what is ours
 
 
-def _ownership(restrictions: List[Restriction], saved: Table, everything: bool) -> Callable[[ServiceKey], bool]:
+def _ownership(restrictions: list[Restriction], saved: Table, everything: bool) -> Callable[[ServiceKey], bool]:
     if everything:
         return lambda key: True
     return lambda key: key in saved or any(restriction.matches(key) for restriction in restrictions)
 
 
-def _saved_table(previous: Optional[saved_table.Saved], path: str) -> Table:
+def _saved_table(previous: saved_table.Saved | None, path: str) -> Table:
     if previous is None:
         return {}
     try:
@@ -215,7 +263,7 @@ def _saved_table(previous: Optional[saved_table.Saved], path: str) -> Table:
         raise LvsError(f"The saved table {path} cannot be used. {exc.message}", **exc.details) from exc
 
 
-def _content_to_save(want: Table, saved: Table, wanted: List[WantedService], state: str) -> Table:
+def _content_to_save(want: Table, saved: Table, wanted: list[WantedService], state: str) -> Table:
     if state == OVERRIDDEN:
         return want
     named = {service.key for service in wanted}
@@ -223,7 +271,7 @@ def _content_to_save(want: Table, saved: Table, wanted: List[WantedService], sta
 
 
 def _save(
-    path: str, previous: Optional[saved_table.Saved], restrict: List[Dict[str, Any]], content: Table, check: bool
+    path: str, previous: saved_table.Saved | None, restrict: list[dict[str, Any]], content: Table, check: bool
 ) -> bool:
     """Write, or remove, the saved table; whether that changes anything."""
     if not content:
@@ -252,13 +300,15 @@ def _read(table: KernelTable, request: Request) -> Table:
 def _check_modules(planned: Difference, have: Table, modules: KernelModules, load: bool) -> None:
     """Make sure that every scheduler and persistence engine that will be bound is there, and load it."""
     bound = {entry.service.scheduler for entry in have.values()} | {"none"}
-    needed: Dict[str, Tuple[str, List[ServiceKey]]] = {}
+    needed: dict[str, tuple[str, list[ServiceKey]]] = {}
     for operation in planned.grow:
         if operation.action not in (ADD_SERVICE, SET_SERVICE):
             continue
         service = operation.service
         if service.scheduler not in bound:
-            needed.setdefault(f"ip_vs_{service.scheduler}", (f"scheduler {service.scheduler}", []))[1].append(service.key)
+            needed.setdefault(f"ip_vs_{service.scheduler}", (f"scheduler {service.scheduler}", []))[1].append(
+                service.key
+            )
         if service.engine:
             text = f"persistence engine {service.engine}"
             needed.setdefault(f"ip_vs_pe_{service.engine}", (text, []))[1].append(service.key)
@@ -272,14 +322,16 @@ def _check_modules(planned: Difference, have: Table, modules: KernelModules, loa
             problems.append(f"{what} of {model.describe_service(keys[0])}{more}: module {name} {why}.")
     if problems:
         raise LvsError(
-            f"The running kernel {modules.release} lacks what the table needs; nothing was changed. {' '.join(problems)} "
-            "Install the package that holds the module (kernel-modules on Red Hat systems, linux-modules-extra-"
-            f"{modules.release} on Ubuntu, the full linux-image instead of a cut-down one elsewhere), or choose another.",
+            f"The running kernel {modules.release} lacks what the table needs; nothing was changed. "
+            f"{' '.join(problems)} "
+            "Install the package that holds the module (kernel-modules on Red Hat systems, "
+            f"linux-modules-extra-{modules.release} on Ubuntu, the full linux-image instead of a cut-down one elsewhere), "
+            "or choose another.",
             missing=sorted(needed),
         )
 
 
-def _who_leaves(have: Table, want: Table, keys: List[ServiceKey]) -> Leaving:
+def _who_leaves(have: Table, want: Table, keys: list[ServiceKey]) -> Leaving:
     leaving: Leaving = {}
     for key in keys:
         if key not in have:
@@ -295,11 +347,11 @@ def _who_leaves(have: Table, want: Table, keys: List[ServiceKey]) -> Leaving:
 class _Writer:
     """Brings some services of the table from one state to another, or back to where they were."""
 
-    def __init__(self, table: Optional[KernelTable], drain_timeout: float, environment: Environment) -> None:
+    def __init__(self, table: KernelTable | None, drain_timeout: float, environment: Environment) -> None:
         self._kernel = table
         self._drain_timeout = drain_timeout
         self._environment = environment
-        self.done: List[Operation] = []
+        self.done: list[Operation] = []
         self.leaving: Leaving = {}
         self.current: Table = {}
 
@@ -309,12 +361,12 @@ class _Writer:
             raise LvsError("There is no IPVS table to write to.")
         return self._kernel
 
-    def write(self, before: Table, want: Table, keys: List[ServiceKey]) -> None:
+    def write(self, before: Table, want: Table, keys: list[ServiceKey]) -> None:
         """Write and verify: the difference is taken again from what the kernel then shows, until there is none."""
         self.current = {key: before[key] for key in keys if key in before}
         goal = {key: want[key] for key in keys if key in want}
-        failures: List[Failure] = []
-        previous: List[Operation] = []
+        failures: list[Failure] = []
+        previous: list[Operation] = []
         try:
             for _attempt in range(ATTEMPTS):
                 step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
@@ -327,7 +379,8 @@ class _Writer:
                 final = [failure for failure in failures if not _passing(failure)]
                 if final:
                     raise LvsError(
-                        _refused(final), failures=[{"command": f.operation.command(), "why": f.explain()} for f in final]
+                        _refused(final),
+                        failures=[{"command": f.operation.command(), "why": f.explain()} for f in final],
                     )
                 if any(failure.errno in _TEMPORARY for failure in failures):
                     self._environment.sleep(PAUSE_SECONDS)
@@ -337,7 +390,7 @@ class _Writer:
         except LvsError as exc:
             raise self._rolled_back(exc, before, keys) from exc
 
-    def _carry_out(self, step: Difference, goal: Table) -> List[Failure]:
+    def _carry_out(self, step: Difference, goal: Table) -> list[Failure]:
         leaving = _who_leaves(self.current, goal, list(self.current))
         if not leaving or not self._drain_timeout:
             self.leaving.update(self.count(leaving))
@@ -348,7 +401,7 @@ class _Writer:
         self._wait(leaving)
         return self._apply(step.shrink)
 
-    def _apply(self, operations: List[Operation]) -> List[Failure]:
+    def _apply(self, operations: list[Operation]) -> list[Failure]:
         self.done += operations
         try:
             return self._table.apply(operations)
@@ -359,7 +412,7 @@ class _Writer:
         """The connections that those who leave have at this moment."""
         if not leaving:
             return {}
-        keys: Set[ServiceKey] = {service for service, _place in leaving}
+        keys: set[ServiceKey] = {service for service, _place in leaving}
         found = self._table.connections(keys)
         return {(service, place): found.get(service, {}).get(place) for service, place in leaving}
 
@@ -379,9 +432,9 @@ class _Writer:
                 return
             self._environment.sleep(min(POLL_SECONDS, remaining))
 
-    def _rolled_back(self, error: LvsError, before: Table, keys: List[ServiceKey]) -> LvsError:
+    def _rolled_back(self, error: LvsError, before: Table, keys: list[ServiceKey]) -> LvsError:
         """The error to raise after undoing what was written."""
-        remaining: List[Operation] = []
+        remaining: list[Operation] = []
         try:
             for _attempt in range(ATTEMPTS):
                 step = difference(self._table.read(keys), before, keys)
@@ -417,13 +470,13 @@ def _passing(failure: Failure) -> bool:
     return failure.errno in _CONFLICTS or failure.errno in _TEMPORARY
 
 
-def _refused(failures: List[Failure]) -> str:
+def _refused(failures: list[Failure]) -> str:
     shown = " ".join(failure.explain() for failure in failures[:SHOWN_FAILURES])
     more = len(failures) - SHOWN_FAILURES
     return f"Changing the IPVS table failed: {shown}" + (f" … and {more} more." if more > 0 else "")
 
 
-def _not_taken(operations: List[Operation]) -> str:
+def _not_taken(operations: list[Operation]) -> str:
     shown = "; ".join(operation.command() for operation in operations[:SHOWN_FAILURES])
     return (
         f"The kernel accepted these changes but does not show them: {shown}. Either something else writes the same "

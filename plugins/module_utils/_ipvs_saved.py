@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import tempfile
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from ._errors import LvsError
 
@@ -19,24 +19,26 @@ VERSION = 1
 class Saved(NamedTuple):
     """A saved table as it was written, and its text."""
 
-    restrict: List[Dict[str, Any]]
-    config: List[Dict[str, Any]]
+    restrict: list[dict[str, Any]]
+    config: list[dict[str, Any]]
     text: str
 
 
-def render(restrict: List[Dict[str, Any]], config: List[Dict[str, Any]]) -> str:
+def render(restrict: list[dict[str, Any]], config: list[dict[str, Any]]) -> str:
     """The text of a saved table; the same table has the same text."""
     return json.dumps({"version": VERSION, "restrict": restrict, "config": config}, indent=1, sort_keys=True) + "\n"
 
 
-def load(path: str) -> Optional[Saved]:
+def load(path: str) -> Saved | None:
     """The table saved at ``path``, or None where there is none."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise LvsError(f"Reading the saved table {path} failed: {exc.strerror}. It must be a file, not a link.") from exc
+        raise LvsError(
+            f"Reading the saved table {path} failed: {exc.strerror}. It must be a file, not a link."
+        ) from exc
     with os.fdopen(descriptor, encoding="utf-8") as stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise LvsError(f"Reading the saved table {path} failed: it is not a regular file.")
@@ -45,7 +47,8 @@ def load(path: str) -> Optional[Saved]:
             content = json.loads(text)
         except ValueError as exc:
             raise LvsError(
-                f"Reading the saved table {path} failed: it is not valid JSON ({exc}). Remove it; the next run writes it anew."
+                f"Reading the saved table {path} failed: it is not valid JSON ({exc}). "
+                "Remove it; the next run writes it anew."
             ) from exc
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise LvsError(
@@ -73,8 +76,8 @@ def store(path: str, text: str) -> None:
         _settle(folder)
     except OSError as exc:
         raise LvsError(
-            f"The table was changed, but saving it at {path} failed: {exc.strerror}. After a reboot the table would not be "
-            "what it is now; make the folder writable and run again."
+            f"The table was changed, but saving it at {path} failed: {exc.strerror}. After a reboot the table would "
+            "not be what it is now; make the folder writable and run again."
         ) from exc
 
 

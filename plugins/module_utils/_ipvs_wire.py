@@ -9,7 +9,7 @@ import struct
 from socket import htonl, htons, ntohl, ntohs
 from typing import Any, Callable, NamedTuple
 
-from ._errors import LvsError
+from ._genl import attributes
 
 # Commands of the family IPVS (linux/ip_vs.h).
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
@@ -157,6 +157,16 @@ def packer(table: tuple[Attribute, ...], names: tuple[str, ...], inside: int) ->
     return pack_record
 
 
+class _Layout(NamedTuple):
+    """Where the wanted values of a record lie, and the attribute headers by which such a record is known again."""
+
+    heads: Callable[[bytes, int], tuple[Any, ...]]
+    expected: tuple[Any, ...]
+    fields: Callable[[bytes, int], tuple[Any, ...]]
+    order: list[int]
+    swapped: list[int]
+
+
 def unpacker(
     table: tuple[Attribute, ...], names: tuple[str, ...], defaults: tuple[Any, ...]
 ) -> Callable[[bytes, int, int], list[Any]]:
@@ -166,47 +176,8 @@ def unpacker(
     length, after its attribute headers have been compared. Any other record is walked attribute by attribute.
     """
     known = {attribute.number: attribute for attribute in table if attribute.name in names}
-    index_of = {name: index for index, name in enumerate(names)}
-    layouts: dict[int, tuple[Any, tuple[int, ...], Any, list[int], list[int]]] = {}
-
-    def learn(buffer: bytes, start: int, end: int) -> None:
-        heads, fields = ["="], ["="]
-        order: list[int] = []
-        position = start
-        while position + 4 <= end:
-            length, number = _HEADER.unpack_from(buffer, position)
-            room = min((length + 3) & ~3, end - position)
-            attribute = known.get(number & 0x3FFF)
-            heads.append(f"I{room - 4}x")
-            if attribute is None:
-                fields.append(f"{room}x")
-            elif attribute.kind in _FORMATS and _READERS[attribute.kind].size == length - 4:
-                fields.append(f"4x{_FORMATS[attribute.kind]}{room - length}x")
-                order.append(index_of[attribute.name])
-            else:
-                return  # a string, or a length of its own: such records are walked
-            position += room
-        head = struct.Struct("".join(heads))
-        swapped = [index_of[a.name] for a in known.values() if a.kind == "be16" and index_of[a.name] in order]
-        layouts[end - start] = (
-            head.unpack_from,
-            head.unpack_from(buffer, start),
-            struct.Struct("".join(fields)).unpack_from,
-            order,
-            swapped,
-        )
-
-    def walk(buffer: bytes, start: int, end: int) -> list[Any]:
-        values: list[Any] = list(defaults)
-        while start + 4 <= end:
-            length, number = _HEADER.unpack_from(buffer, start)
-            if length < 4 or start + length > end:
-                raise LvsError("The kernel's answer about the IPVS table holds a malformed attribute.")
-            attribute = known.get(number & 0x3FFF)
-            if attribute is not None:
-                values[index_of[attribute.name]] = _read(attribute.kind, buffer, start + 4, start + length)
-            start += (length + 3) & ~3
-        return values
+    places = {attribute.number: names.index(attribute.name) for attribute in known.values()}
+    layouts: dict[int, _Layout] = {}
 
     def read(buffer: bytes, start: int, end: int) -> list[Any]:
         layout = layouts.get(end - start)
@@ -214,16 +185,46 @@ def unpacker(
             heads, expected, fields, order, swapped = layout
             if heads(buffer, start) == expected:
                 values = list(defaults)
-                for index, value in zip(order, fields(buffer, start)):
-                    values[index] = value
-                for index in swapped:
-                    values[index] = ntohs(values[index])
+                for place, value in zip(order, fields(buffer, start)):
+                    values[place] = value
+                for place in swapped:
+                    values[place] = ntohs(values[place])
                 return values
-        values = walk(buffer, start, end)
-        learn(buffer, start, end)
+        values = list(defaults)
+        for number, position, stop in attributes(buffer, start, end):
+            attribute = known.get(number)
+            if attribute is not None:
+                values[places[number]] = _read(attribute.kind, buffer, position, stop)
+        layout = _learn(known, places, buffer, start, end)
+        if layout is not None:
+            layouts[end - start] = layout
         return values
 
     return read
+
+
+def _learn(known: dict[int, Attribute], places: dict[int, int], buffer: bytes, start: int, end: int) -> _Layout | None:
+    """The layout of this record, unless a wanted value is of changing length (a string)."""
+    heads, fields = ["="], ["="]
+    order: list[int] = []
+    swapped: list[int] = []
+    for number, content, stop in attributes(buffer, start, end):
+        length = stop - content
+        room = min((length + 3) & ~3, end - content)
+        attribute = known.get(number)
+        heads.append(f"I{room}x")
+        if attribute is None:
+            fields.append(f"{4 + room}x")
+            continue
+        if attribute.kind not in _FORMATS or _READERS[attribute.kind].size != length:
+            return None
+        fields.append(f"4x{_FORMATS[attribute.kind]}{room - length}x")
+        order.append(places[number])
+        if attribute.kind == "be16":
+            swapped.append(places[number])
+    head = struct.Struct("".join(heads))
+    values = struct.Struct("".join(fields))
+    return _Layout(head.unpack_from, head.unpack_from(buffer, start), values.unpack_from, order, swapped)
 
 
 def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:

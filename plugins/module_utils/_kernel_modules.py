@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
+from typing import Callable
 
 LOADED, BUILTIN, AVAILABLE, MISSING, UNKNOWN = "loaded", "builtin", "available", "missing", "unknown"
 
@@ -17,7 +17,7 @@ _PROGRAMS = ("/usr/sbin", "/sbin", "/usr/bin", "/bin")
 TIMEOUT_SECONDS = 60
 
 
-def run_program(arguments: List[str]) -> Tuple[int, str]:
+def run_program(arguments: list[str]) -> tuple[int, str]:
     """Run a program with a clean environment; its exit code and what it said."""
     environment = {"PATH": ":".join(_PROGRAMS), "LC_ALL": "C"}
     try:
@@ -41,13 +41,13 @@ class KernelModules:
     def __init__(
         self,
         root: str = "/",
-        release: Optional[str] = None,
-        run: Callable[[List[str]], Tuple[int, str]] = run_program,
+        release: str | None = None,
+        run: Callable[[list[str]], tuple[int, str]] = run_program,
     ) -> None:
         self.root = root
         self.release = release or os.uname().release
         self._run = run
-        self._texts: Dict[str, str] = {}
+        self._texts: dict[str, str] = {}
 
     @property
     def folder(self) -> str:
@@ -58,7 +58,7 @@ class KernelModules:
         """Whether this system knows what the running kernel has. A container usually does not."""
         return os.path.isfile(os.path.join(self.folder, "modules.dep"))
 
-    def loaded(self) -> FrozenSet[str]:
+    def loaded(self) -> frozenset[str]:
         """The modules that are loaded now."""
         text = self._read(os.path.join(self.root, "proc/modules"), keep=False)
         return frozenset(line.split(" ", 1)[0] for line in text.splitlines())

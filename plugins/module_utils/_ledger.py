@@ -89,7 +89,7 @@ class Ledger:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LvsError(
                 f"{self.path} cannot be understood ({error}). It remembers what stood on this host before; restore it"
-                " from a backup. If there is none, move it away: what is on the host now then counts as having stood there.",
+                " from a backup. Without one, move it away: what is on the host now then counts as what stood there.",
                 path=self.path,
             ) from error
 

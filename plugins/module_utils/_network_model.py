@@ -87,7 +87,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Address:
-    """An address on a device. ``deprecated`` is preferred_lft 0; ``announce`` and ``nodad`` only matter when it is added."""
+    """An address on a device. ``deprecated`` is preferred_lft 0; ``announce`` and ``nodad`` matter when it is added."""
 
     address: str
     prefix: int
@@ -245,9 +245,9 @@ def parse(config: Mapping[str, Any], what: str = "config") -> list[Item]:
 
     Raises LvsError with every mistake in one message.
     """
-    mistakes: list[str] = []
     found: dict[str, Item] = {}
-    mistakes += [f"{what}: {section} is not one of {', '.join(SECTIONS)}" for section in config if section not in SECTIONS]
+    known = ", ".join(SECTIONS)
+    mistakes = [f"{what}: {section} is not one of {known}" for section in config if section not in SECTIONS]
     for section in SECTIONS:
         for index, entry in enumerate(config.get(section) or []):
             where = f"{what}: {section}[{index}]"
@@ -256,7 +256,7 @@ def parse(config: Mapping[str, Any], what: str = "config") -> list[Item]:
             if item is None:
                 continue
             if found.setdefault(item.ident, item) != item:
-                mistakes.append(f"{where}: {item.ident} is already given with other values ({found[item.ident].line()})")
+                mistakes.append(f"{where}: {item.ident} is given twice, before with {found[item.ident].line()}")
     if mistakes:
         raise LvsError("\n".join(mistakes), mistakes=mistakes)
     return list(found.values())
@@ -348,7 +348,8 @@ class _Entry:
         if given is not None and given not in ("ipv4", "ipv6"):
             self.mistake(f"family {given!r} is neither ipv4 nor ipv6")
             return "ipv4"
-        families = {key: ("ipv6" if ":" in value else "ipv4") for key, value in values.items() if re.search("[.:]", value)}
+        addresses = {key: value for key, value in values.items() if re.search("[.:]", value)}
+        families = {key: ("ipv6" if ":" in value else "ipv4") for key, value in addresses.items()}
         if given is not None:
             families["family"] = given
         if len(set(families.values())) > 1:
@@ -480,24 +481,17 @@ _PARSERS: Mapping[str, Callable[[_Entry], Item | None]] = {
 }
 
 
-def same(want: Item, have: Item, ours: Item | None) -> bool:
-    """Whether the kernel's item is what is wanted.
+def same_route(want: Route, have: Route, ours: Item | None) -> bool:
+    """Whether the kernel's route is what is wanted.
 
-    What a route does not state is any value, unless an earlier call of ours had stated it. How an address was
-    added (nodad, announce) is no property to compare; a missing kind of a device is any.
+    What a route does not state is any value, unless an earlier call of ours (``ours``) had stated it.
     """
-    if isinstance(want, Route) and isinstance(have, Route):
-        earlier = ours if isinstance(ours, Route) else want
-        blind: dict[str, Any] = {}
-        if not want.source and not earlier.source:
-            blind["source"] = have.source
-        if not want.advmss and not earlier.advmss:
-            blind["advmss"] = have.advmss
-        if not want.device and want.gateway:
-            blind["device"] = have.device
-        return replace(want, **blind) == have
-    if isinstance(want, Address) and isinstance(have, Address):
-        return (want.prefix, want.deprecated) == (have.prefix, have.deprecated)
-    if isinstance(want, Device) and isinstance(have, Device):
-        return want.up == have.up
-    return want == have
+    earlier = ours if isinstance(ours, Route) else want
+    blind: dict[str, Any] = {}
+    if not want.source and not earlier.source:
+        blind["source"] = have.source
+    if not want.advmss and not earlier.advmss:
+        blind["advmss"] = have.advmss
+    if not want.device and want.gateway:
+        blind["device"] = have.device
+    return replace(want, **blind) == have

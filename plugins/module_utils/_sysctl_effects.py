@@ -57,16 +57,16 @@ def in_order(keys: Iterable[str]) -> list[str]:
     return sorted(known, key=lambda key: key not in FORWARD_IPV4 + FORWARD_IPV6)
 
 
+def advertisement_keys(interfaces: Iterable[str]) -> list[str]:
+    """The settings that decide whether an interface listens to router advertisements."""
+    names = ["default", *(escaped(name) for name in interfaces if name != "lo")]
+    return [f"net.ipv6.conf.{name}.accept_ra" for name in names]
+
+
 def router_advertisements(
     forwarding: bool, values: Mapping[str, str | None], ours: Iterable[str], interfaces: Iterable[str]
 ) -> dict[str, str]:
-    """What IPv6 forwarding needs before it is switched on: a host that routes drops advertised routes, unless accept_ra is 2."""
-    if not forwarding:
-        return {}
+    """What stands before IPv6 forwarding: a host that forwards drops advertised routes unless accept_ra is 2."""
     mine = set(ours)
-    wanted = {}
-    for name in ["default", *(escaped(name) for name in interfaces if name != "lo")]:
-        key = f"net.ipv6.conf.{name}.accept_ra"
-        if values.get(key) == "1" or (key in mine and values.get(key) is not None):
-            wanted[key] = "2"
-    return wanted
+    keys = [key for key in advertisement_keys(interfaces) if values.get(key) is not None] if forwarding else []
+    return {key: "2" for key in keys if values[key] == "1" or key in mine}

@@ -10,7 +10,7 @@ try:
 
     NETADDR_MISSING = None
 except ImportError as error:
-    AddrFormatError = IPAddress = IPNetwork = None  # type: Any
+    AddrFormatError = IPAddress = IPNetwork = None
     NETADDR_MISSING = f"the plan needs the Python library netaddr on the controller ({error}); install it there."
 
 __all__ = ["NETADDR_MISSING", "AddrFormatError", "IPAddress", "IPNetwork"]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
-from .machines import Link, Machine, family
-from .parts import NetworkPart
+from .machines import Link, Machine, family, full_length
+from .parts import ROUTE_TABLE, NetworkPart
 from .services import Entry, Mistakes, Service, read_services
 
 OWNERS = ("static", "keepalived", "ldirectord")
@@ -88,6 +88,26 @@ class _Compiler:
         return self.plan
 
     def _check_variables(self, machine: Machine) -> None:
+        self._check_addresses(machine)
+        where = f"host {machine.name}"
+        for name in ("lvs_interface", "lvs_vip_interface"):
+            interface = machine.variables.get(name)
+            if interface and machine.facts is not None and machine.interface(str(interface)) is None:
+                self.mistakes.append(f"{where}: {name} {interface!r} is no interface of it; correct the name.")
+        self.mistakes.choice(
+            f"{where}: lvs_nat_return", machine.variables.get("lvs_nat_return", "policy"), NAT_RETURNS, "policy"
+        )
+        self.mistakes.choice(
+            f"{where}: lvs_table_owner", machine.variables.get("lvs_table_owner", "static"), OWNERS, "static"
+        )
+        # The last table number needed is this one plus one per RIP; 32766 is the main table's rule.
+        self.parts[machine.name].route_table = self.mistakes.integer(
+            f"{where}: lvs_route_table", machine.variables.get("lvs_route_table", ROUTE_TABLE), 256, 31000, ROUTE_TABLE
+        )
+        if not isinstance(machine.variables.get("lvs_sysctls", {}), Mapping):
+            self.mistakes.append(f"{where}: lvs_sysctls must be a mapping of sysctl keys to values.")
+
+    def _check_addresses(self, machine: Machine) -> None:
         for name, version in (("lvs_rip", 4), ("lvs_rip6", 6)):
             for value in machine.given(name):
                 address = self.mistakes.address(f"host {machine.name}: {name}", value)
@@ -97,28 +117,27 @@ class _Compiler:
         for name in ("lvs_dip", "lvs_gateway"):
             for value in machine.given(name):
                 self.mistakes.address(f"host {machine.name}: {name}", value)
-        for name in ("lvs_interface", "lvs_vip_interface"):
-            value = machine.variables.get(name)
-            if value and machine.facts is not None and machine.interface(str(value)) is None:
-                self.mistakes.append(f"host {machine.name}: {name} {value!r} is no interface of it.")
         for value in machine.given("lvs_inside"):
             try:
-                IPNetwork(value)
+                inside = IPNetwork(value)
             except (AddrFormatError, ValueError):
-                self.mistakes.append(f"host {machine.name}: lvs_inside {value!r} is not an address (with its prefix).")
-        where = f"host {machine.name}"
-        self.mistakes.choice(
-            f"{where}: lvs_nat_return", machine.variables.get("lvs_nat_return", "policy"), NAT_RETURNS, "policy"
-        )
-        self.mistakes.choice(
-            f"{where}: lvs_table_owner", machine.variables.get("lvs_table_owner", "static"), OWNERS, "static"
-        )
-        # The last table number needed is this one plus one per RIP; 32766 is the main table's rule.
-        self.mistakes.integer(
-            f"{where}: lvs_route_table", machine.variables.get("lvs_route_table", 1100), 256, 31000, 1100
-        )
-        if not isinstance(machine.variables.get("lvs_sysctls", {}), Mapping):
-            self.mistakes.append(f"{where}: lvs_sysctls must be a mapping of sysctl keys to values.")
+                self.mistakes.append(
+                    f"host {machine.name}: lvs_inside {value!r} is not an address with its prefix, as in 10.1.1.9/24."
+                )
+                continue
+            if inside.ip in _edges(inside):
+                self.mistakes.append(
+                    f"host {machine.name}: lvs_inside {value} is the address of the network itself; write the"
+                    " director's own address there, as in 10.1.1.9/24."
+                )
+        for name in ("lvs_rip", "lvs_rip6", "lvs_dip", "lvs_inside"):
+            # An inside address with its prefix is set by us, so it need not be there yet.
+            for address in machine.addresses(name, settable=name != "lvs_inside"):
+                if not machine.has(address):
+                    self.mistakes.append(
+                        f"host {machine.name}: {name} {address} is no address of it (it has {_listing(machine.links)});"
+                        " correct it, or give the machine that address first."
+                    )
 
     def _clusters(self) -> list[_Cluster]:
         by_name: dict[str, list[Machine]] = {}
@@ -157,7 +176,10 @@ class _Compiler:
             for service in cluster.services:
                 for vip in service.vips:
                     if homes.setdefault(vip, cluster.name) != cluster.name:
-                        self.mistakes.append(f"VIP {vip} is in cluster {homes[vip]} and in cluster {cluster.name}.")
+                        self.mistakes.append(
+                            f"VIP {vip} is in cluster {homes[vip]} and in cluster {cluster.name}; one director holds a"
+                            " VIP, so give each cluster its own."
+                        )
                     for protocol in service.protocols:
                         for port in service.ports:
                             first = keys.setdefault((vip, protocol, port), service.name)
@@ -166,8 +188,16 @@ class _Compiler:
                                     f"service {service.name}: {protocol} {vip} port {port} is already in service"
                                     f" {first}; every VIP, protocol and port belongs to one service."
                                 )
+        self._check_links()
+
+    def _check_links(self) -> None:
         for machine in self.machines.values():
             for link in machine.links:
+                for vip in sorted(self.vips & _edges(link.network)):
+                    self.mistakes.append(
+                        f"VIP {vip} is the network's own or the broadcast address of {link.network.cidr}, where"
+                        f" {machine.name} is on {link.interface}; choose an address of a host."
+                    )
                 if link.address in self.vips and not link.is_host_route:
                     self.mistakes.append(
                         f"VIP {link.address} is the address of {machine.name} on {link.interface} with the network's"
@@ -246,21 +276,23 @@ class _Compiler:
     def _members(self, cluster: _Cluster, service: Service, vip: IPAddress) -> list[dict[str, Any]]:
         """The realservers of a service for one VIP, as records without their port, and what their hosts need."""
         members: list[dict[str, Any]] = []
-        seen: dict[tuple[str, int | None], str] = {}
+        seen: dict[tuple[str, int, int], str] = {}
         for entry in service.entries:
             for host in self._hosts(service, entry):
                 rip = self._rip(cluster, service, entry, host, vip)
                 if rip is None:
                     continue
                 label = host or entry.value
-                key = (str(rip), entry.port)
-                if key in seen:
+                # No port means the VIP's: the same realserver may come once with and once without it.
+                keys = [(str(rip), port, port if entry.port is None else entry.port) for port in service.ports]
+                if (other := next((seen[key] for key in keys if key in seen), None)) is not None:
                     self.mistakes.append(
                         f"service {service.name}: realserver {label} ({rip}) is listed twice"
-                        + (f" (also as {seen[key]})." if seen[key] != label else ".")
+                        + (f" (also as {other})" if other != label else "")
+                        + "; list it once, with the weight it shall have."
                     )
                     continue
-                seen[key] = label
+                seen.update(dict.fromkeys(keys, label))
                 self._prepare(cluster, service, entry, host, rip, vip)
                 member: dict[str, Any] = {
                     "address": str(rip),
@@ -291,7 +323,8 @@ class _Compiler:
             hosts = self.inventory.groups.get(entry.value, [])
             if not hosts:
                 self.mistakes.append(
-                    f"service {service.name}: realserver group {entry.value!r} is empty or not in the inventory."
+                    f"service {service.name}: realserver group {entry.value!r} is empty or not in the inventory;"
+                    " correct the name, or add its hosts."
                 )
         outside = [h for h in hosts if h not in self.inventory.realservers and h not in self.inventory.directors]
         for host in outside:
@@ -309,21 +342,21 @@ class _Compiler:
         if host is None:
             address = IPAddress(entry.value)
             if address.version != vip.version:
-                if not any(address.version == other.version for other in service.vips):
+                if any(address.version == other.version for other in service.vips):
+                    return None
+                if entry.forwarding != "tun":
                     self.mistakes.append(
                         f"{where} is IPv{address.version} under the IPv{vip.version} VIP {vip}: IPVS cannot translate"
-                        " between families; give the realserver an address of the VIP's family."
+                        " between families; give the realserver an address of the VIP's family, or use tun."
                     )
-                return None
+                    return None
             return self._linked(cluster, entry, where, address)
         machine = self.machines[host]
         variable = "lvs_rip" if vip.version == 4 else "lvs_rip6"
-        if given := machine.given(variable):
-            try:
-                address = IPAddress(given[0])
-            except (AddrFormatError, ValueError):
-                return None  # said once, where host variables are checked
-            return self._linked(cluster, entry, where, address) if address.version == vip.version else None
+        if machine.given(variable):
+            given = [address for address in machine.addresses(variable) if address.version == vip.version]
+            # None left: said once, where host variables are checked.
+            return self._linked(cluster, entry, where, given[0]) if given else None
         if machine.facts is None:
             self.mistakes.append(
                 f"{where}: its addresses are not known (outside --limit, or it did not answer); give {variable}."
@@ -354,12 +387,13 @@ class _Compiler:
         links = machine.candidates(vip.version, self.vips)
         director = cluster.director
         if machine is director:
-            return links[:1]
+            # LocalNode: every address of its own would do, the VIP's network is what people expect to read.
+            return ([link for link in links if vip in link.network] or links)[:1]
         if entry.forwarding != "tun" and director.facts is not None:
             links = [link for link in links if director.link_to(link.address)]
         with_vip = [link for link in links if vip in link.network]
         if entry.forwarding == "nat":
-            insides = [IPNetwork(value).ip for value in director.given("lvs_inside")]
+            insides = director.addresses("lvs_inside")
             inside = [link for link in links if any(address in link.network for address in insides)]
             return inside or [link for link in links if link not in with_vip] or links
         return with_vip or links
@@ -367,6 +401,12 @@ class _Compiler:
     def _linked(self, cluster: _Cluster, entry: Entry, where: str, rip: IPAddress) -> IPAddress | None:
         """DR rewrites the frame only, NAT needs the reply: both want director and realserver on one link."""
         director = cluster.director
+        if any(rip in service.vips for service in cluster.services):
+            self.mistakes.append(
+                f"{where}: its address {rip} is a VIP of this cluster, so the director would send the packets to"
+                " itself; give the realserver's own address (RIP)."
+            )
+            return None
         if entry.forwarding == "tun" or director.facts is None or director.link_to(rip):
             return rip
         if any(link.address == rip for link in director.links):
@@ -414,7 +454,7 @@ class _Compiler:
     def _gateway(self, cluster: _Cluster, service: Service, machine: Machine, rip: IPAddress) -> IPAddress | None:
         """The director's address that a NAT realserver sends its replies to: given, inside, DIP, or the only one."""
         director = cluster.director
-        own = [IPNetwork(value).ip for name in ("lvs_inside", "lvs_dip") for value in director.given(name)]
+        own = [address for name in ("lvs_inside", "lvs_dip") for address in director.addresses(name)]
         on_link = director.link_to(rip)
         network = on_link.network if on_link else None
         found = [
@@ -422,14 +462,19 @@ class _Compiler:
             for link in director.links
             if network and link.address in network and link.address not in self.vips and not link.is_host_route
         ]
-        given = [IPAddress(value) for value in machine.given("lvs_gateway")]
-        given = [address for address in given if address.version == rip.version]
+        given = [address for address in machine.addresses("lvs_gateway") if address.version == rip.version]
         where = f"service {service.name}: NAT realserver {machine.name}"
         if given:
             if director.facts is not None and given[0] not in (*own, *found):
                 self.mistakes.append(
                     f"{where}: its lvs_gateway {given[0]} is no address of director {director.name}, so replies would"
                     f" not pass the director (HOWTO 5.4); it has {', '.join(map(str, found)) or 'none there'}."
+                )
+                return None
+            if machine.facts is not None and machine.link_to(given[0]) is None:
+                self.mistakes.append(
+                    f"{where}: its lvs_gateway {given[0]} is in no network of it ({_listing(machine.links)}); name the"
+                    f" director's address on the network of {rip}."
                 )
                 return None
             return given[0]
@@ -501,6 +546,13 @@ class _Compiler:
             }
         self.mistakes += part.conflicts
         self.plan.parts[host] = compiled
+
+
+def _edges(network: IPNetwork) -> set[IPAddress]:
+    """The addresses of a network that belong to no host: its own and the broadcast address (RFC 3021 has none)."""
+    if network.prefixlen >= full_length(network.version) - 1:
+        return set()
+    return {network.network} | ({network.broadcast} if network.broadcast is not None else set())
 
 
 def _listing(links: Sequence[Link]) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +59,11 @@ class Machine:
     def interface(self, name: str) -> Mapping[str, Any] | None:
         return next((interface for interface in self._interfaces() if interface["name"] == name), None)
 
+    def has(self, address: IPAddress) -> bool:
+        """Whether the address is on any interface; True while nothing is known."""
+        known = (item["address"] for interface in self._interfaces() for item in interface["addresses"])
+        return self.facts is None or any(address == IPAddress(item) for item in known)
+
     def management(self) -> IPAddress | None:
         """``ansible_host`` if it is an address: how Ansible reaches the machine says nothing about its RIP."""
         try:
@@ -71,6 +77,19 @@ class Machine:
         if value is None:
             return []
         return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
+
+    def addresses(self, name: str, settable: bool = True) -> list[IPAddress]:
+        """The same as addresses, a prefix left off; what is none is named where the variables are checked.
+
+        Without the `settable` ones: a value that has a prefix is one that we set ourselves.
+        """
+        found = []
+        for value in self.given(name):
+            if not settable and "/" in value:
+                continue
+            with contextlib.suppress(AddrFormatError, ValueError):
+                found.append(IPNetwork(value).ip)
+        return found
 
     def link_to(self, address: IPAddress) -> Link | None:
         """The link on whose network the address lies; the longest prefix wins, as in the kernel."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .addresses import IPAddress
+from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .machines import Machine, family, full_length
 
 # Policy routes of ours live in these tables and rules; `lvs_route_table` on a host moves them.
@@ -28,6 +28,7 @@ class NetworkPart:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.route_table = ROUTE_TABLE
         self.conflicts: list[str] = []
         self._modules: dict[str, None] = {}
         self._sysctls: dict[str, str] = {}
@@ -40,7 +41,8 @@ class NetworkPart:
         self._modules[name] = None
 
     def sysctl(self, key: str, value: Any) -> None:
-        self._sysctls[key] = str(value)
+        # YAML's true and false are 1 and 0 to the kernel.
+        self._sysctls[str(key)] = str(int(value) if isinstance(value, bool) else value)
 
     def address(self, address: IPAddress, prefix: int, device: str, **flags: bool) -> None:
         entry = {"address": f"{address}/{prefix}", "device": device, **flags}
@@ -93,19 +95,23 @@ class NetworkPart:
 
     def return_through(self, rip: IPAddress, gateway: IPAddress, one_network: bool) -> None:
         """LVS-NAT realserver: what leaves from the RIP goes back through the director (HOWTO 5.4)."""
-        if self._returns.setdefault(rip, (gateway, one_network))[0] != gateway:
+        first, known_one_network = self._returns.get(rip, (gateway, False))
+        # One VIP on the RIP's own network is enough: its clients are neighbours, to be answered by the director.
+        self._returns[rip] = (first, known_one_network or one_network)
+        if first != gateway:
             self.conflicts.append(
-                f"host {self.machine.name}: replies from {rip} would have to go through {self._returns[rip][0]} and"
+                f"host {self.machine.name}: replies from {rip} would have to go through {first} and"
                 f" through {gateway}; two NAT directors need a RIP each on this realserver."
             )
 
     def compiled(self, extra_sysctls: Mapping[str, Any]) -> dict[str, list[Any]]:
         """The `config` of module ``network``."""
         routes, rules = self._policy()
-        sysctls = {**self._sysctls, **{str(key): str(value) for key, value in extra_sysctls.items()}}
+        for key, value in extra_sysctls.items():
+            self.sysctl(key, value)
         return {
             "modules": list(self._modules),
-            "sysctls": [{"key": key, "value": value} for key, value in sysctls.items()],
+            "sysctls": [{"key": key, "value": value} for key, value in self._sysctls.items()],
             "devices": list(self._devices.values()),
             "addresses": list(self._addresses.values()),
             "routes": routes,
@@ -115,23 +121,34 @@ class NetworkPart:
     def _policy(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         routes: list[dict[str, Any]] = []
         rules: list[dict[str, Any]] = []
-        base = int(self.machine.variables.get("lvs_route_table", ROUTE_TABLE))
+        as_default = self.machine.variables.get("lvs_nat_return", "policy") == "default"
+        base = self.route_table
         for offset, vip in enumerate(sorted(self._tunnel_vips)):
             rules.append(_rule(vip, base + offset, base))
         for version in sorted({vip.version for vip in self._tunnel_vips}):
             routes += self._fitting_routes(version, base)
         for number, (rip, (gateway, one_network)) in enumerate(sorted(self._returns.items()), start=1):
             table = base + number
-            if self.machine.variables.get("lvs_nat_return", "policy") == "default":
+            if as_default:
                 table = MAIN_TABLE
+                self._only_default(rip, gateway)
             else:
                 rules.append(_rule(rip, base + 500 + number, table))
                 routes += self._neighbours(rip, table) if not one_network else []
             route = {"destination": "default", "family": family(rip.version), "gateway": str(gateway), "table": table}
             if link := self.machine.link_to(gateway):
                 route["device"] = link.interface
-            routes.append(route)
+            if route not in routes:
+                routes.append(route)
         return routes, rules
+
+    def _only_default(self, rip: IPAddress, gateway: IPAddress) -> None:
+        for other, (through, _one_network) in self._returns.items():
+            if other < rip and other.version == rip.version and through != gateway:
+                self.conflicts.append(
+                    f"host {self.machine.name}: lvs_nat_return is default, but {other} needs {through} and {rip} needs"
+                    f" {gateway} as the default gateway; use lvs_nat_return policy there."
+                )
 
     def _neighbours(self, rip: IPAddress, table: int) -> list[dict[str, Any]]:
         """The RIP's own network stays direct; any other path past the director would lose the reply (HOWTO 5.4)."""
@@ -148,12 +165,21 @@ class NetworkPart:
             interface = self.machine.interface(route.get("device") or "")
             if interface is None or interface["name"] in (TUNNEL_DEVICE[version][0], "lo"):
                 continue
-            if str(route["destination"]).startswith(("fe80:", "ff00:")):
+            if str(route["destination"]).startswith(("fe80:", "ff00:")) or self._is_own_vip(route["destination"]):
                 continue
-            copy = {key: route[key] for key in ("destination", "family", "gateway", "device") if route.get(key)}
+            kept = ("destination", "family", "gateway", "device", "metric")
+            copy = {key: route[key] for key in kept if route.get(key)}
             advmss = interface["mtu"] - TUNNEL_OVERHEAD[version] - HEADERS[version]
             routes.append({**copy, "table": table, "advmss": advmss})
         return routes
+
+    def _is_own_vip(self, destination: Any) -> bool:
+        """IPv6 gives every address a route of its own; the plan must read the same once the VIPs are there."""
+        try:
+            network = IPNetwork(str(destination))
+        except (AddrFormatError, ValueError):
+            return False  # `default`
+        return network.ip in self._addresses and network.prefixlen == full_length(network.version)
 
 
 def _rule(source: IPAddress, priority: int, table: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import os
 import pathlib
 
 import pytest
-from lab import TRAFFIC, Lab
+from lab import Lab
 
 SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "dr")
 
@@ -31,8 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     lab = Lab(SCENARIO)
-    lab.put("client", pathlib.Path(__file__).parent / "traffic.py", TRAFFIC)
-    lab.run("client", f"chmod 755 {TRAFFIC}")
+    lab.put("client", pathlib.Path(__file__).parent / "traffic.py", "/root/traffic.py")
     for name in ("client", "director", *lab.realservers):
         print(f"{name}: kernel {lab.run(name, 'uname -r').strip()}")
     return lab

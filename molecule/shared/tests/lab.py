@@ -23,7 +23,7 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 LAB = pathlib.Path("/var/lib/lvs-lab/molecule")
-TRAFFIC = "/root/traffic.py"
+TRAFFIC = "python3 /root/traffic.py"
 Answer = list[str] | None
 
 
@@ -116,7 +116,7 @@ class Lab:
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(HERE.parent / "callback_plugins"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(HERE / "callbacks"),
             "ANSIBLE_CALLBACKS_ENABLED": "record",
             "LVS_RECORD": str(record),
         }
