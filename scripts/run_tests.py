@@ -37,7 +37,7 @@ class Step:
     minutes: float
     junit: str = ""  # glob below build/ of the reports that the command writes
     counts_itself: bool = False  # the exit code is a test of its own, beside those in the reports
-    needed: bool = False  # the part's later steps make no sense when this one fails
+    frame: bool = False  # no test, but what the tests need: counts only when it fails, and then the later steps cannot run
     directory: Path = ROOT
     when_failed: tuple[str, ...] = ()  # command that clears the ground for the next step
 
@@ -79,10 +79,10 @@ def lint(_args: argparse.Namespace) -> list[Step]:
         for directory in sorted({path.parent for path in programs})
     ]
     return [
-        Step("copy of the tree", ["scripts/copy_tree.py"], 2, needed=True),
-        Step("ruff", ["ruff", "check", "."], 2),
+        Step("copy of the tree", ["scripts/copy_tree.py"], 2, frame=True),
+        Step("ruff", ["ruff", "check", "--output-format", "concise", "."], 2),
         Step("mypy, plugins", ["mypy", "--package", PACKAGE], 5),
-        Step("mypy, scripts and tests", ["mypy", "scripts", "tests", *existing("bench")], 5),
+        Step("mypy, scripts and tests", ["mypy", "scripts", "tests", "bench"], 5),
         *checks,
         Step("yamllint", ["yamllint", "--strict", "."], 2),
         Step("ansible-lint", ["ansible-lint", "--offline"], 10),
@@ -95,7 +95,7 @@ def lint(_args: argparse.Namespace) -> list[Step]:
 def sanity(_args: argparse.Namespace) -> list[Step]:
     reports = f"{COPY.relative_to(BUILD)}/tests/output/junit/*.xml"
     return [
-        Step("copy of the tree", ["scripts/copy_tree.py"], 2, needed=True),
+        Step("copy of the tree", ["scripts/copy_tree.py"], 2, frame=True),
         Step("ansible-test sanity", ["scripts/sanity.py"], 15, junit=reports),
     ]
 
@@ -111,11 +111,11 @@ def molecule(args: argparse.Namespace) -> list[Step]:
         path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
     )
     # A run that was killed leaves molecule believing in a lab that is gone.
-    fresh = [] if args.keep else [Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5)]
+    fresh = [] if args.keep else [Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5, frame=True)]
     return [
         *fresh,
         # One lab for all: scenario `default` boots it, the others use it in turn.
-        Step("molecule, lab up", ["molecule", "create"], 15, needed=True),
+        Step("molecule, lab up", ["molecule", "create"], 15, frame=True),
         *(
             Step(
                 f"molecule, {name}",
@@ -132,13 +132,18 @@ def molecule(args: argparse.Namespace) -> list[Step]:
 
 PARTS = {"lint": lint, "sanity": sanity, "unit": unit, "molecule": molecule}
 # What leaves nothing behind after a part, whatever became of it.
-AFTER = {"molecule": Step("molecule, lab down", ["molecule", "destroy"], 5)}
+AFTER = {"molecule": Step("molecule, lab down", ["molecule", "destroy"], 5, frame=True)}
 
 
 def read_reports(paths: Iterable[Path]) -> Count:
     count = Count()
     for path in paths:
-        for case in ElementTree.parse(path).iter("testcase"):
+        try:
+            report = ElementTree.parse(path)
+        except ElementTree.ParseError:  # its writer was ended half-way
+            count.failed += 1
+            continue
+        for case in report.iter("testcase"):
             if case.find("failure") is not None or case.find("error") is not None:
                 count.failed += 1
             elif case.find("skipped") is not None:
@@ -180,7 +185,7 @@ def run(step: Step) -> Count:
             print(f"{step.name}: no test ran", flush=True)
             count.failed += 1
     if step.counts_itself or not step.junit:
-        count += Count(passed=int(code == 0), failed=int(code != 0))
+        count += Count(passed=int(code == 0 and not step.frame), failed=int(code != 0))
     elif code != 0 and count.failed == 0:
         count.failed += 1
     if count.failed and step.when_failed:
@@ -196,7 +201,7 @@ def run_part(name: str, args: argparse.Namespace) -> Count:
         for position, step in enumerate(steps):
             result = run(step)
             count += result
-            if result.failed and step.needed:
+            if result.failed and step.frame:
                 rest = steps[position + 1 :]
                 print(f"{name}: without it these cannot run: {', '.join(left.name for left in rest)}", flush=True)
                 count.failed += len(rest)
@@ -217,6 +222,8 @@ def main() -> int:
     for name in wanted:
         if name not in PARTS:
             parser.error(f"no part {name}: {', '.join(PARTS)}")
+    # Ended from outside, it takes the lab down like after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     RESULTS.mkdir(parents=True, exist_ok=True)
 
     total, lines = Count(), []
@@ -225,7 +232,9 @@ def main() -> int:
         count = run_part(name, args)
         total += count
         lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
-    print("", *lines, f"{total.passed} passed, {total.failed} failed", sep="\n", flush=True)
+    closing = f"{total.passed} passed, {total.failed} failed"
+    (RESULTS / "closing-line.txt").write_text(closing + "\n", encoding="utf-8")
+    print("", *lines, closing, sep="\n", flush=True)
     return 1 if total.failed or not total.passed else 0
 
 

@@ -26,6 +26,16 @@ _OPTIONS = {
 }
 
 
+_VERBS = {
+    ADD_SERVICE: "adding",
+    SET_SERVICE: "editing",
+    DEL_SERVICE: "deleting",
+    ADD_DESTINATION: "adding",
+    SET_DESTINATION: "editing",
+    DEL_DESTINATION: "deleting",
+}
+
+
 class Operation(NamedTuple):
     """One write to the table, with the whole record that is wanted."""
 
@@ -48,8 +58,8 @@ class Operation(NamedTuple):
         """The same in words."""
         what = model.describe_service(self.service)
         if self.destination is not None:
-            what = f"{model.endpoint(*self.destination[:3])} of {what}"
-        return f"{self.action} {what}"
+            what = f"realserver {model.endpoint(*self.destination[:3])} of {what}"
+        return f"{_VERBS[self.action]} {what}"
 
 
 class Difference(NamedTuple):
@@ -99,7 +109,7 @@ def touched(
     """The services that this run decides about: those named, and under ``overridden`` all others that are ours."""
     keys = {service.key: None for service in wanted}
     if state == OVERRIDDEN:
-        keys.update((key, None) for key in have if key not in keys and ours(key))
+        keys.update((entry.service.key, None) for entry in model.ordered(have) if ours(entry.service.key))
     return list(keys)
 
 
@@ -180,7 +190,7 @@ def _destination_difference(
             result.grow.append(Operation(ADD_DESTINATION, service, destination))
         elif not model.same_destination(old, destination):
             result.grow.append(Operation(SET_DESTINATION, service, destination))
-    leaving = [destination for key, destination in before.items() if key not in after]
+    leaving = [before[key] for key in sorted(before) if key not in after]
     if drain:
         _quiesce(result, service, leaving)
     result.shrink.extend(Operation(DEL_DESTINATION, service, destination) for destination in leaving)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from typing import Any, Callable, Iterable, NamedTuple
 
 from . import _ipvs_model as model
 from . import _ipvs_wire as wire
 from ._errors import LvsError
-from ._genl import Connection, FamilyMissing, GenlError, Payload, attributes
+from ._genl import Connection, FamilyMissing, GenlError, Payload, RepliesLost, attributes
 from ._ipvs_diff import (
     ADD_DESTINATION,
     ADD_SERVICE,
@@ -29,6 +30,7 @@ FAMILY = "IPVS"
 PROC_TABLE = "/proc/net/ip_vs"
 # Up to here services are asked for one by one; beyond, listing the whole table costs less.
 SINGLE_REQUESTS = 16
+READ_ATTEMPTS = 3
 
 _COMMANDS = {
     ADD_SERVICE: wire.NEW_SERVICE,
@@ -204,12 +206,17 @@ class KernelTable:
 
     def _ask(self, command: int, payload: bytes, dump: bool) -> list[Payload]:
         ask = self._connection.dump if dump else self._connection.request
-        try:
-            return ask(self._family, command, payload, "Reading the IPVS table")
-        except GenlError as exc:
-            if exc.errno == errno.EPERM:
-                raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
-            raise
+        for attempt in range(READ_ATTEMPTS):
+            try:
+                return ask(self._family, command, payload, "Reading the IPVS table")
+            except RepliesLost:
+                if attempt + 1 == READ_ATTEMPTS:
+                    raise
+            except GenlError as exc:
+                if exc.errno == errno.EPERM:
+                    raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
+                raise
+        return []
 
     # ---- writing
 
@@ -250,7 +257,14 @@ def restore(path: str) -> dict[str, Any]:
 # ---- records
 
 
+_ATTRIBUTE = struct.Struct("=HH")
+
+
 def _inside(reply: Payload, number: int) -> Payload:
+    """The content of the one attribute that a reply consists of."""
+    length, kind = _ATTRIBUTE.unpack_from(reply.buffer, reply.start)
+    if kind & 0x3FFF == number and reply.start + length <= reply.end:
+        return Payload(reply.buffer, reply.start + 4, reply.start + length)
     for kind, start, end in attributes(reply.buffer, reply.start, reply.end):
         if kind == number:
             return Payload(reply.buffer, start, end)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
@@ -182,7 +183,16 @@ def gather(
 
 def run(request: Request, environment: Environment | None = None) -> Outcome:
     """Read, compare, write the difference and verify it; in check mode everything but the writing."""
-    environment = environment or Environment(KernelModules())
+    collecting = gc.isenabled()
+    gc.disable()  # tens of thousands of small tuples and no cycles: looking for garbage would cost a third of the time
+    try:
+        return _run(request, environment or Environment(KernelModules()))
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _run(request: Request, environment: Environment) -> Outcome:
     table = KernelTable.open(not request.check, environment.modules, environment.connect, environment.proc)
     notes = []
     try:
@@ -205,7 +215,7 @@ def run(request: Request, environment: Environment | None = None) -> Outcome:
             after.update((key, want[key]) for key in changed if key in want)
             counted = writer.count(leaving) if table is not None else leaving
             return Outcome(have, after, changed, planned.operations(), counted, notes, want)
-        writer.write(have, want, changed)
+        writer.write(have, want, changed, planned)
         after = {key: entry for key, entry in have.items() if key not in changed}
         after.update(writer.current)
         return Outcome(have, after, changed, writer.done, writer.leaving, notes, want)
@@ -325,8 +335,8 @@ def _check_modules(planned: Difference, have: Table, modules: KernelModules, loa
             f"The running kernel {modules.release} lacks what the table needs; nothing was changed. "
             f"{' '.join(problems)} "
             "Install the package that holds the module (kernel-modules on Red Hat systems, "
-            f"linux-modules-extra-{modules.release} on Ubuntu, the full linux-image instead of a cut-down one elsewhere), "
-            "or choose another.",
+            f"linux-modules-extra-{modules.release} on Ubuntu, the full linux-image instead of a cut-down one "
+            "elsewhere), or choose another.",
             missing=sorted(needed),
         )
 
@@ -337,7 +347,7 @@ def _who_leaves(have: Table, want: Table, keys: list[ServiceKey]) -> Leaving:
         if key not in have:
             continue
         stays = want[key].destinations if key in want else {}
-        leaving.update(((key, place), None) for place in have[key].destinations if place not in stays)
+        leaving.update(((key, place), None) for place in sorted(have[key].destinations) if place not in stays)
     return leaving
 
 
@@ -354,6 +364,7 @@ class _Writer:
         self.done: list[Operation] = []
         self.leaving: Leaving = {}
         self.current: Table = {}
+        self._lost = False
 
     @property
     def _table(self) -> KernelTable:
@@ -361,18 +372,16 @@ class _Writer:
             raise LvsError("There is no IPVS table to write to.")
         return self._kernel
 
-    def write(self, before: Table, want: Table, keys: list[ServiceKey]) -> None:
+    def write(self, before: Table, want: Table, keys: list[ServiceKey], planned: Difference) -> None:
         """Write and verify: the difference is taken again from what the kernel then shows, until there is none."""
         self.current = {key: before[key] for key in keys if key in before}
         goal = {key: want[key] for key in keys if key in want}
         failures: list[Failure] = []
         previous: list[Operation] = []
         try:
+            step = planned
             for _attempt in range(ATTEMPTS):
-                step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
-                if not step:
-                    return
-                if step.operations() == previous and not failures:
+                if step.operations() == previous and not failures and not self._lost:
                     raise LvsError(_not_taken(previous))
                 previous = step.operations()
                 failures = self._carry_out(step, goal)
@@ -385,8 +394,10 @@ class _Writer:
                 if any(failure.errno in _TEMPORARY for failure in failures):
                     self._environment.sleep(PAUSE_SECONDS)
                 self.current = self._table.read(keys)
-            if difference(self.current, goal, keys):
-                raise LvsError(_refused(failures) if failures else _not_taken(previous))
+                step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
+                if not step:
+                    return
+            raise LvsError(_refused(failures) if failures else _not_taken(previous))
         except LvsError as exc:
             raise self._rolled_back(exc, before, keys) from exc
 
@@ -403,10 +414,12 @@ class _Writer:
 
     def _apply(self, operations: list[Operation]) -> list[Failure]:
         self.done += operations
+        self._lost = False
         try:
             return self._table.apply(operations)
         except RepliesLost:
-            return []  # everything was carried out; reading again tells what was refused
+            self._lost = True  # everything was carried out; reading again tells what was refused
+            return []
 
     def count(self, leaving: Leaving) -> Leaving:
         """The connections that those who leave have at this moment."""
@@ -454,7 +467,7 @@ class _Writer:
             text = "What had been written was rolled back: these services are as they were."
         else:
             commands = "; ".join(operation.command() for operation in remaining[:SHOWN_FAILURES])
-            text = f"Rolling back failed too{trouble}. These lines for ipvsadm -R lead back to what stood there: {commands}"
+            text = f"Rolling back failed too{trouble}. These lines for ipvsadm -R lead back: {commands}"
         return LvsError(
             f"{error.message} {text}",
             **error.details,

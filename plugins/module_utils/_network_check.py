@@ -20,7 +20,8 @@ CREATED = {"dummy": (), "ip6tnl": ("mode", "any", "remote", "::")}
 class Found:
     """One reading of the host; of sysctls, routes and rules only what was asked for."""
 
-    modules: dict[str, str] = field(default_factory=dict)  # name: loaded, builtin, available, missing, unknown
+    modules: dict[str, str] = field(default_factory=dict)  # name: loaded, builtin, available, missing
+    advice: dict[str, str] = field(default_factory=dict)  # what would bring a missing module
     sysctls: dict[str, str | None] = field(default_factory=dict)  # None: the kernel has no such setting
     interfaces: tuple[str, ...] = ()
     missing_families: frozenset[str] = frozenset()  # net.ipv6 where IPv6 is switched off
@@ -41,7 +42,7 @@ def arriving(want: Iterable[Item], found: Found) -> dict[str, Device]:
             continue
         kind = effects.FALLBACK_DEVICES.get(item.name, item.kind)
         module = effects.DEVICE_MODULE.get(kind, "")
-        state = found.modules.get(module, "unknown")
+        state = found.modules.get(module, "missing")
         by_module = item.name in effects.FALLBACK_DEVICES and module in modules and state not in (*PRESENT, "missing")
         by_us = item.name not in effects.FALLBACK_DEVICES and kind in CREATED and state != "missing"
         if by_module or by_us:
@@ -63,7 +64,8 @@ def problems(want: list[Item], found: Found) -> list[str]:
     said: list[str] = []
     for item in want:
         if isinstance(item, Module) and found.modules.get(item.name) == "missing":
-            said.append(f"kernel module {item.name}: the running kernel has it neither built in nor on the disk.")
+            advice = found.advice.get(item.name, "")
+            said.append(f"kernel module {item.name}: the running kernel does not have it{advice and '; ' + advice}.")
         elif isinstance(item, Sysctl) and found.sysctls.get(item.key) is None:
             said += _setting(item.key, found, coming, unloaded)
         elif isinstance(item, Device):
@@ -86,7 +88,7 @@ def _setting(key: str, found: Found, coming: dict[str, Device], unloaded: set[st
         if key.startswith(prefix):
             if module in unloaded or (module == "nf_conntrack" and unloaded):
                 return []
-            if found.modules.get(module, "unknown") not in PRESENT:
+            if found.modules.get(module, "missing") not in PRESENT:
                 return [f"{key}: comes with kernel module {module}, which is not loaded; add {module} to modules."]
     if interface and interface not in found.devices:
         return [f"{key}: this host has no device {interface}."]

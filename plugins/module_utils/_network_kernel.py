@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import subprocess
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
 from . import _sysctl_effects as effects
 from ._errors import LvsError
-from ._kernel_modules import KernelModules
+from ._kernel_advice import KernelJudge
+from ._kernel_modules import MISSING, KernelModules
 from ._network_check import Found
 from ._network_diff import Operation
 from ._network_model import IPV6_METRIC, MAIN_TABLE, Address, Device, Item, Module, Route, Rule, Sysctl, normal_value
@@ -29,11 +32,13 @@ _TYPES = {"1": "unicast", "2": "local", "6": "blackhole", "7": "unreachable", "8
 _RULE_KEYS = {"priority", "src", "srclen", "dst", "dstlen", "fwmark", "iif", "table", "suppress_prefixlen"}
 # TCP states in which data can still be on its way: established, and one side already done (FIN_WAIT1, CLOSE_WAIT).
 _LIVE_STATES = ("01", "04", "08")
+_TENTATIVE = 0x40  # IFA_F_TENTATIVE
 
+_NO_WAY = "the gateway is in no network that this host reaches directly over a device that is up"
 _HINTS = (
-    ("nexthop has invalid gateway", "the gateway is in no network that this host reaches directly over a device that is up"),
-    ("network is unreachable", "the gateway is in no network that this host reaches directly over a device that is up"),
-    ("no route to host", "the gateway is in no network that this host reaches directly over a device that is up"),
+    ("nexthop has invalid gateway", _NO_WAY),
+    ("network is unreachable", _NO_WAY),
+    ("no route to host", _NO_WAY),
     ("network is down", "the device is down"),
     ("device for nexthop is not up", "the device is down"),
     ("cannot find device", "this host has no such device"),
@@ -54,14 +59,13 @@ def run_program(arguments: Sequence[str], given: str = "") -> tuple[int, str, st
             list(arguments),
             env=environment,
             input=given.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
     except FileNotFoundError as error:
         raise LvsError(
-            f"The program {arguments[0]} is not on this host: install the package iproute2 (iproute on Red Hat systems)."
+            f"The program {arguments[0]} is not on this host: install iproute2 (iproute on Red Hat systems)."
         ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LvsError(f"{' '.join(arguments)} could not be run: {error}") from error
@@ -125,13 +129,15 @@ class Kernel:
         self.root = root
         self._run = run
         self._modules = modules or KernelModules(root)
+        self._judge = KernelJudge(root, self._modules)
         self._announce = announcer
 
     # ---- reading
 
     def read(self, needs: Needs) -> Found:
         """One reading; nothing is asked that ``needs`` does not name, except the addresses."""
-        found = Found(modules={name: self._modules.state(name) for name in sorted(needs.modules)})
+        found = Found(modules={name: self._judge.state(name) for name in sorted(needs.modules)})
+        found.advice = {name: self._judge.advice(name) for name, state in found.modules.items() if state == MISSING}
         found.interfaces = self._interfaces()
         if not os.path.isdir(os.path.join(self.root, "proc/sys/net/ipv6")):
             found.missing_families = frozenset({"net.ipv6"})
@@ -149,7 +155,8 @@ class Kernel:
                 self._read_rules(family, found)
         return found
 
-    def _ip(self, *words: str) -> list[dict[str, Any]]:
+    def ip(self, *words: str) -> list[dict[str, Any]]:
+        """What `ip` shows, as data."""
         code, said, complaint = self._run(["ip", "-j", *words], "")
         if code != 0:
             raise LvsError(f"ip -j {' '.join(words)} ended with code {code}: {complaint.strip()}")
@@ -178,7 +185,7 @@ class Kernel:
 
     def _read_addresses(self, found: Found) -> None:
         clashed = set()
-        for link in self._ip("-d", "addr", "show"):
+        for link in self.ip("-d", "addr", "show"):
             name = link["ifname"]
             kind = (link.get("linkinfo") or {}).get("info_kind", "")
             found.devices[name] = Device(name, kind, up="UP" in link.get("flags", ()))
@@ -194,7 +201,7 @@ class Kernel:
 
     def _read_routes(self, family: str, found: Found) -> None:
         # Asked for a table that has no route yet, the kernel answers with an error; `all` never fails.
-        for entry in self._ip("-N", *_FAMILY_OPTION[family], "route", "show", "table", "all"):
+        for entry in self.ip("-N", *_FAMILY_OPTION[family], "route", "show", "table", "all"):
             # Told apart by more than the table, the destination and the metric: not what this module manages.
             if "tos" in entry or entry.get("from") or entry.get("cache"):
                 continue
@@ -204,7 +211,7 @@ class Kernel:
                 found.route_words.setdefault(route.ident, _route_words(family, entry))
 
     def _read_rules(self, family: str, found: Found) -> None:
-        for entry in self._ip("-N", *_FAMILY_OPTION[family], "rule", "show"):
+        for entry in self.ip("-N", *_FAMILY_OPTION[family], "rule", "show"):
             if set(entry) <= _RULE_KEYS and "table" in entry:
                 rule = Rule(
                     family=family,
@@ -220,29 +227,29 @@ class Kernel:
 
     def connections(self, addresses: Iterable[str]) -> dict[str, int]:
         """For each of our addresses the TCP connections that can still carry data."""
-        counted = {address: 0 for address in addresses}
+        forms = {form: address for address in addresses for form in proc_forms(address)}
+        counted = dict.fromkeys(forms.values(), 0)
         for name in ("tcp", "tcp6"):
             try:
                 with open(os.path.join(self.root, "proc/net", name), encoding="ascii") as file:
                     next(file, None)
                     for line in file:
                         words = line.split(None, 4)
-                        if words[3] in _LIVE_STATES:
-                            address = local_address(words[1])
-                            if address in counted:
-                                counted[address] += 1
+                        address = forms.get(words[1].partition(":")[0])
+                        if address and words[3] in _LIVE_STATES:
+                            counted[address] += 1
             except FileNotFoundError:
                 continue
         return counted
 
     def tentative(self, address: str) -> bool:
         """Whether an IPv6 address still waits for duplicate address detection."""
-        from ipaddress import IPv6Address
-
+        if ":" not in address:
+            return False
         wanted = IPv6Address(address).packed.hex()
         try:
             with open(os.path.join(self.root, "proc/net/if_inet6"), encoding="ascii") as file:
-                return any(line.startswith(wanted) and int(line.split()[4], 16) & 0x40 for line in file)
+                return any(line.startswith(wanted) and int(line.split()[4], 16) & _TENTATIVE for line in file)
         except OSError:
             return False
 
@@ -300,23 +307,14 @@ class Kernel:
         return list(self._announce(targets, self.tentative))
 
 
-def local_address(field_text: str) -> str:
-    """The address of a /proc/net/tcp field such as 6E01A8C0:0050; an IPv4 address inside IPv6 counts as IPv4."""
-    from ipaddress import IPv4Address, IPv6Address
+def proc_forms(address: str) -> list[str]:
+    """An address as /proc/net/tcp and tcp6 print it: 32-bit words in the machine's own order.
 
-    digits = field_text.split(":")[0]
-    # The kernel prints 32-bit words in the machine's own order.
-    raw = b"".join(int(digits[at : at + 8], 16).to_bytes(4, _byte_order()) for at in range(0, len(digits), 8))
-    if len(raw) == 4:
-        return str(IPv4Address(raw))
-    six = IPv6Address(raw)
-    return str(six.ipv4_mapped or six)
-
-
-def _byte_order() -> Any:
-    import sys
-
-    return sys.byteorder
+    A connection to an IPv4 address may belong to an IPv6 socket, which shows it as ::ffff:a.b.c.d.
+    """
+    packed = ip_address(address).packed
+    whole = [packed, bytes(10) + b"\xff\xff" + packed] if len(packed) == 4 else [packed]
+    return ["".join(f"{word:08X}" for word in struct.unpack(f"={len(raw) // 4}I", raw)) for raw in whole]
 
 
 def _with_length(address: str, length: int | None) -> str:

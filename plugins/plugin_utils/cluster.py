@@ -195,8 +195,8 @@ class _Compiler:
             for link in machine.links:
                 for vip in sorted(self.vips & _edges(link.network)):
                     self.mistakes.append(
-                        f"VIP {vip} is the network's own or the broadcast address of {link.network.cidr}, where"
-                        f" {machine.name} is on {link.interface}; choose an address of a host."
+                        f"VIP {vip} is the network's own or the broadcast address of {link.network.cidr};"
+                        " choose an address of a host."
                     )
                 if link.address in self.vips and not link.is_host_route:
                     self.mistakes.append(

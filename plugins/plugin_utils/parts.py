@@ -49,7 +49,7 @@ class NetworkPart:
         if self._addresses.setdefault(address, entry)["device"] != device:
             self.conflicts.append(
                 f"host {self.machine.name}: {address} would have to be on {self._addresses[address]['device']} and on"
-                f" {device}: one realserver cannot serve one VIP by dr and by tun; use one method for this VIP there."
+                f" {device}, but a machine holds an address once; use one method, dr or tun, for this VIP there."
             )
 
     def director_vip(self, vip: IPAddress, device: str) -> None:

@@ -47,6 +47,7 @@ def test_answering_realserver_is_noticed(lab: Lab) -> None:
         assert arp_owners(lab, "client") == {lab.mac("director", "eth1"), lab.mac(lab.realservers[0], "eth1")}
     finally:
         lab.run(lab.realservers[0], "sysctl -qw net.ipv4.conf.all.arp_ignore=1")
+        lab.run("client", f"ip neigh flush to {VIP4}")
 
 
 @pytest.mark.scenario("dr", "tun")

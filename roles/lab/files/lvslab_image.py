@@ -84,7 +84,6 @@ MASKED_UNITS = (
     "systemd-hwdb-update.service",
     "systemd-journal-catalog-update.service",
     "systemd-journal-flush.service",
-    "systemd-logind.service",
     "systemd-machine-id-commit.service",
     "systemd-networkd-wait-online.service",
     "systemd-pstore.service",
@@ -316,7 +315,9 @@ def install_modules(source: pathlib.Path, target: pathlib.Path, version: str) ->
 
 def libraries_of(program: pathlib.Path, tree: pathlib.Path) -> list[pathlib.Path]:
     """The shared libraries a program of an unpacked Debian needs, and theirs, and the loader."""
-    found = {"ld-linux-x86-64.so.2": next(path for path in tree.rglob("ld-linux-x86-64.so.2") if path.is_file())}
+    # Not named in the program: the loader, and what libc loads when a thread is cancelled, as at a guest's reboot.
+    unnamed = ("ld-linux-x86-64.so.2", "libgcc_s.so.1")
+    found = {name: next(path for path in tree.rglob(name) if path.is_file()) for name in unnamed}
     todo = [program]
     while todo:
         for name in re.findall(r"^\s+NEEDED\s+(\S+)$", run(["objdump", "-p", str(todo.pop())]), re.MULTILINE):
@@ -347,7 +348,7 @@ def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: s
         (folder / "version").write_text(version + "\n")
         remove_tree(unpacked)
 
-    folder, changed = in_cache(cache, f"kernel-uml-{suite}-{digest('kernel', 3, lines)}", build)
+    folder, changed = in_cache(cache, f"kernel-uml-{suite}-{digest('kernel', 4, lines)}", build)
     version = (folder / "version").read_text().strip()
     seccomp = tuple(int(part) for part in version.split(".")[:2]) >= (6, 16)
     way = "seccomp" if seccomp else "ptrace"
@@ -415,6 +416,8 @@ def dress_root(root: pathlib.Path, guest_files: pathlib.Path) -> None:
         link = units / unit
         link.unlink(missing_ok=True)
         link.symlink_to("/dev/null")
+    # Started over D-Bus when somebody asks for it (shutdown does), not at boot.
+    (root / "usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service").unlink(missing_ok=True)
     shutil.copy2(guest_files / "lvs-responder.py", root / "usr/local/sbin/lvs-responder")
     shutil.copy2(guest_files / "lvslab-boot", root / "usr/local/sbin/lvslab-boot")
     for program in ("lvs-responder", "lvslab-boot"):
@@ -436,6 +439,7 @@ def dress_root(root: pathlib.Path, guest_files: pathlib.Path) -> None:
     }.items():
         (root / name).unlink(missing_ok=True)
         (root / name).write_text(text)
+    (root / "var/lib/apt/periodic").mkdir(exist_ok=True)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text("# The lab has no name service.\n")
 
@@ -445,7 +449,7 @@ def build_image(
 ) -> tuple[pathlib.Path, bool]:
     """The ext4 base image: the bare Debian, dressed, with the kernel's modules. Made without mounting anything."""
     guest = {path.name: path.read_text() for path in sorted(GUEST_FILES.iterdir()) if path.is_file()}
-    key = digest("image", 3, root.name, kernel.folder.name, guest, MASKED_UNITS, DISK_SIZE)
+    key = digest("image", 4, root.name, kernel.folder.name, guest, MASKED_UNITS, DISK_SIZE)
 
     def build(folder: pathlib.Path) -> None:
         say(f"making the base image of {distribution}")

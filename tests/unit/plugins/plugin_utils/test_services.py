@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is written in lvs_services: every way to get it wrong has one sentence, and text from extra variables is read."""
+"""What is written in lvs_services: every way to get it wrong has one sentence; text from extra variables is read."""
 
 from __future__ import annotations
 
@@ -125,7 +125,10 @@ def test_flags_of_a_scheduler() -> None:
 
 SERVICE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"vips": None}, "service web: needs vips, a list of addresses"),
-    ({"vips": ["www.example.com"]}, r"service web: VIP: 'www.example.com' is not an IPv4 .* write one"),
+    (
+        {"vips": ["www.example.com"]},
+        r"service web: VIP: 'www.example.com' is not an IPv4 .* names are not resolved, write the address",
+    ),
     ({"vips": ["192.168.1.300"]}, r"service web: VIP: '192.168.1.300' is not an IPv4"),
     ({"vips": [3232235886]}, r"service web: VIP: 3232235886 is not an IPv4"),
     ({"vips": ["fe80::1%eth0"]}, r"service web: VIP: 'fe80::1%eth0' is not an IPv4"),

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the plan and the doctor have to know of one host: its kernel, rights, programs, interfaces and routes."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Callable, Iterable
+
+from ._errors import LvsError
+from ._kernel_advice import KernelJudge, distribution, text_of
+from ._kernel_modules import MISSING
+
+CAP_NET_ADMIN = 12
+# What the map of a process in the initial user namespace says: every id is itself.
+_WHOLE_MAP = ["0", "0", "4294967295"]
+
+ReadIp = Callable[..., "list[dict[str, Any]]"]
+
+
+def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[dict[str, Any], list[str]]:
+    """The facts, and what could not be found out. ``read_ip`` gives the JSON of `ip` with these words."""
+    missed: list[str] = []
+    judge = KernelJudge(root)
+    facts: dict[str, Any] = {
+        "kernel": os.uname().release,
+        "distribution": {key: distribution(root)[key] for key in ("id", "version")},
+        "machine": os.uname().machine,
+        "root": os.geteuid() == 0,
+        "net_admin": net_admin(root),
+        "user_namespace": in_user_namespace(root),
+        "systemd": os.path.isdir(os.path.join(root, "run/systemd/system")),
+        "iproute2": True,
+        "interfaces": [],
+        "routes": [],
+    }
+    facts["modules"] = {name: judge.state(name) for name in ["ip_vs", *sorted(set(modules) - {"ip_vs"})]}
+    facts["advice"] = {name: judge.advice(name) for name, state in facts["modules"].items() if state == MISSING}
+    try:
+        facts["interfaces"] = [interface(link) for link in read_ip("-d", "addr", "show")]
+        for family, option in (("ipv4", "-4"), ("ipv6", "-6")):
+            found = (route(family, entry) for entry in read_ip(option, "route", "show"))
+            facts["routes"] += [entry for entry in found if entry is not None]
+    except LvsError as error:
+        facts["iproute2"] = False
+        missed.append(f"Interfaces and routes are not known: {error}")
+    return facts, missed
+
+
+def interface(link: dict[str, Any]) -> dict[str, Any]:
+    """One interface of `ip -j -d addr`."""
+    return {
+        "name": link["ifname"],
+        "mac": link.get("address", ""),
+        "mtu": link.get("mtu", 0),
+        "up": "UP" in link.get("flags", ()),
+        "kind": (link.get("linkinfo") or {}).get("info_kind") or link.get("link_type", ""),
+        "addresses": [
+            {
+                "address": entry["local"],
+                "prefix": entry["prefixlen"],
+                "family": "ipv6" if entry["family"] == "inet6" else "ipv4",
+                "scope": entry.get("scope", ""),
+                "deprecated": entry.get("preferred_life_time") == 0,
+            }
+            for entry in link.get("addr_info", ())
+            if "local" in entry
+        ],
+    }
+
+
+def route(family: str, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """One route of `ip -j route`; of several next hops the first. None for one that leads nowhere."""
+    if entry.get("type", "unicast") != "unicast":
+        return None
+    hop = (entry.get("nexthops") or [entry])[0]
+    return {
+        "family": family,
+        "destination": entry["dst"],
+        "gateway": hop.get("gateway") or (hop.get("via") or {}).get("host"),
+        "device": hop.get("dev"),
+        "protocol": entry.get("protocol", "boot"),
+        "scope": entry.get("scope", "global"),
+        "metric": entry.get("metric", 0),
+        "source": entry.get("prefsrc"),
+    }
+
+
+def net_admin(root: str = "/") -> bool:
+    """Whether this process may change the network and the IPVS table.
+
+    The kernel asks for CAP_NET_ADMIN in the initial user namespace before it lets anyone at the IPVS table, so the
+    capability inside a user namespace is not enough.
+    """
+    match = re.search(r"^CapEff:\s*([0-9a-fA-F]+)", text_of(root, "proc/self/status"), re.MULTILINE)
+    return bool(match and int(match.group(1), 16) >> CAP_NET_ADMIN & 1) and not in_user_namespace(root)
+
+
+def in_user_namespace(root: str = "/") -> bool:
+    """Whether user ids are translated here, as in an unprivileged container."""
+    table = text_of(root, "proc/self/uid_map").split()
+    return bool(table) and table != _WHOLE_MAP

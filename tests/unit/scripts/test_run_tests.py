@@ -1,0 +1,83 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gate counts what was run, and never calls nothing a success."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts import run_tests
+from scripts.run_tests import Count, Step
+
+PASSED = "<testcase/>"
+FAILED = "<testcase><failure/></testcase>"
+BROKEN = "<testcase><error/></testcase>"
+SKIPPED = "<testcase><skipped/></testcase>"
+
+
+@pytest.fixture(autouse=True)
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(run_tests, "BUILD", tmp_path)
+    return tmp_path
+
+
+def reporting(build: Path, cases: str, code: int = 0, itself: bool = False) -> Step:
+    """A step that writes these cases as its report."""
+    program = f"echo '<testsuite>{cases}</testsuite>' > {build}/report.xml; exit {code}"
+    return Step("tests", ["sh", "-c", program], 1, junit="*.xml", counts_itself=itself)
+
+
+@pytest.mark.parametrize(
+    ("cases", "code", "count"),
+    [
+        (PASSED * 3, 0, Count(3, 0)),
+        (PASSED + FAILED + BROKEN, 1, Count(1, 2)),
+        (PASSED + SKIPPED, 0, Count(1, 0, 1)),
+        (PASSED, 2, Count(1, 1)),  # it ends badly without naming a failed test
+        ("", 0, Count(0, 1)),  # nothing ran
+        ("<testcase>", 0, Count(0, 1)),  # the report breaks off
+        (SKIPPED, 0, Count(0, 1, 1)),  # nothing but skips is nothing
+    ],
+)
+def test_reports_are_counted(build: Path, cases: str, code: int, count: Count) -> None:
+    assert run_tests.run(reporting(build, cases, code)) == count
+
+
+def test_an_exit_code_may_count_beside_the_report(build: Path) -> None:
+    assert run_tests.run(reporting(build, PASSED, 0, itself=True)) == Count(2, 0)
+    assert run_tests.run(reporting(build, PASSED, 1, itself=True)) == Count(1, 1)
+
+
+def test_a_report_of_an_earlier_run_is_not_counted(build: Path) -> None:
+    (build / "old.xml").write_text(f"<testsuite>{PASSED}</testsuite>", encoding="utf-8")
+    assert run_tests.run(Step("tests", ["true"], 1, junit="*.xml")) == Count(0, 1)
+
+
+def test_a_step_without_report_is_one_test() -> None:
+    assert run_tests.run(Step("lint", ["true"], 1)) == Count(1, 0)
+    assert run_tests.run(Step("lint", ["false"], 1)) == Count(0, 1)
+
+
+def test_a_step_that_hangs_is_ended_with_its_children() -> None:
+    start = time.monotonic()
+    assert run_tests.run(Step("hangs", ["sh", "-c", "sleep 60 & wait"], 0.01)) == Count(0, 1)
+    assert time.monotonic() - start < 10
+
+
+def test_what_needs_a_failed_step_counts_as_failed(build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def part(_args: argparse.Namespace) -> list[Step]:
+        return [
+            Step("lab up", ["false"], 1, frame=True),
+            Step("scenario", ["touch", f"{build}/ran"], 1),
+        ]
+
+    monkeypatch.setitem(run_tests.PARTS, "lab", part)
+    monkeypatch.setitem(run_tests.AFTER, "lab", Step("lab down", ["touch", f"{build}/down"], 1, frame=True))
+    assert run_tests.run_part("lab", argparse.Namespace(keep=False)) == Count(0, 2)
+    assert not (build / "ran").exists()
+    assert (build / "down").exists()
