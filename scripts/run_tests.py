@@ -37,7 +37,8 @@ class Step:
     minutes: float
     junit: str = ""  # glob below build/ of the reports that the command writes
     counts_itself: bool = False  # the exit code is a test of its own, beside those in the reports
-    frame: bool = False  # no test, but what the tests need: counts only when it fails, and then the later steps cannot run
+    # No test, but what the tests need: counts only when it fails, and then the part's later steps cannot run.
+    frame: bool = False
     directory: Path = ROOT
     when_failed: tuple[str, ...] = ()  # command that clears the ground for the next step
 
@@ -111,9 +112,9 @@ def molecule(args: argparse.Namespace) -> list[Step]:
         path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
     )
     # A run that was killed leaves molecule believing in a lab that is gone.
-    fresh = [] if args.keep else [Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5, frame=True)]
+    fresh = Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5, frame=True)
     return [
-        *fresh,
+        *([] if args.keep else [fresh]),
         # One lab for all: scenario `default` boots it, the others use it in turn.
         Step("molecule, lab up", ["molecule", "create"], 15, frame=True),
         *(

@@ -132,11 +132,24 @@ class Connection:
         """One request with its replies."""
         return self._exchange(family, command, payload, NLM_F_REQUEST | NLM_F_ACK, doing)
 
-    def dump(self, family: int, command: int, payload: bytes, doing: str) -> list[Payload]:
-        """All records that the kernel lists for one request."""
-        return self._exchange(family, command, payload, NLM_F_REQUEST | NLM_F_DUMP, doing)
+    def dump(
+        self, family: int, command: int, payload: bytes, doing: str, take: Callable[[bytes], bool] | None = None
+    ) -> list[Payload]:
+        """All records that the kernel lists for one request.
 
-    def _exchange(self, family: int, command: int, payload: bytes, flags: int, doing: str) -> list[Payload]:
+        ``take`` is offered every datagram of records as a whole; what it does not take comes back record by record.
+        """
+        return self._exchange(family, command, payload, NLM_F_REQUEST | NLM_F_DUMP, doing, take)
+
+    def _exchange(
+        self,
+        family: int,
+        command: int,
+        payload: bytes,
+        flags: int,
+        doing: str,
+        take: Callable[[bytes], bool] | None = None,
+    ) -> list[Payload]:
         self._sequence += 1
         sequence = self._sequence
         self._send(HEADER.pack(HEADER.size + len(payload), family, flags, sequence, 0, command, 1) + payload)
@@ -147,6 +160,10 @@ class Connection:
             except OSError as exc:
                 self._drain()
                 raise RepliesLost(f"{doing}: the kernel's answer was lost ({exc}).") from exc
+            if take is not None and len(buffer) >= 16:
+                _length, kind, _flags, answers = _MESSAGE.unpack_from(buffer)
+                if kind == family and answers == sequence and take(buffer):
+                    continue
             for kind, answers, start, end in messages(buffer):
                 if answers != sequence:
                     continue  # left over from a request whose answers were given up

@@ -131,23 +131,28 @@ def _destinations(
     wanted: WantedService, entry: Entry | None, keep: bool, where: str, mistakes: Mistakes
 ) -> dict[DestinationKey, Destination]:
     present = entry.destinations if entry is not None else {}
-    result = dict(present) if keep else {}
+    if not keep:
+        result = dict(wanted.plain_destinations)
+        for destination in wanted.destinations or ():
+            have = present.get(destination.key) if destination.keep_weight else None
+            if have is not None:
+                result[destination.key] = destination.plain._replace(weight=have.weight)
+        return result
+    result = dict(present)
     for destination in wanted.destinations or ():
         key = destination.key
         have = present.get(key)
-        record = _destination(destination, have, keep)
-        if keep and have != record:
+        record = _destination(destination, have)
+        if have != record:
             for text in destination_mistakes(wanted.key, record):
                 mistakes.add(f"{where}.realservers[{destination.position}]", text)
         result[key] = record
     return result
 
 
-def _destination(wanted: WantedDestination, have: Destination | None, keep: bool) -> Destination:
+def _destination(wanted: WantedDestination, have: Destination | None) -> Destination:
     if have is None:
         return wanted.plain
-    if not keep:
-        return wanted.plain._replace(weight=have.weight) if wanted.keep_weight else wanted.plain
     result = have._replace(**wanted.stated)
     if result.forwarding != have.forwarding and have.forwarding == model.TUN:
         return result._replace(tunnel_type=0, tunnel_port=0, tunnel_flags=0)

@@ -52,6 +52,7 @@ class WantedService(NamedTuple):
     stated: dict[str, Any]
     flags: tuple[int, int]
     destinations: list[WantedDestination] | None
+    plain_destinations: dict[DestinationKey, Destination]
     position: int
 
     @property
@@ -334,7 +335,8 @@ class _Parser:
         destinations = None
         if "realservers" in entry:
             destinations = self._destinations(where, key, entry["realservers"])
-        return WantedService(plain, stated, (meant, flags), destinations, index)
+        complete = {destination.key: destination.plain for destination in destinations or ()}
+        return WantedService(plain, stated, (meant, flags), destinations, complete, index)
 
     def _service_key(self, entry: dict[str, Any]) -> ServiceKey:
         if "fwmark" in entry:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import Any, Callable, Iterable, NamedTuple
+from functools import partial
+from typing import Any, Callable, Iterable, NamedTuple, TypeVar
 
 from . import _ipvs_model as model
 from . import _ipvs_wire as wire
@@ -50,12 +51,35 @@ _DESTINATION_NAMES = (
 )  # fmt: skip
 _COUNTER_NAMES = ("family", "address", "port", "active", "inactive", "persistent")
 
-_read_service = wire.unpacker(wire.SERVICE, _SERVICE_NAMES, (0, 0, b"", 0, 0, "none", 0, 0, 0, ""))
-_read_destination = wire.unpacker(wire.DESTINATION, _DESTINATION_NAMES, (0, b"", 0, 0, 0, 0, 0, 0, 0, 0))
-_read_counters = wire.unpacker(wire.DESTINATION, _COUNTER_NAMES, (0, b"", 0, 0, 0, 0))
-_read_service_stats = wire.unpacker(wire.SERVICE, ("stats64",), ({},))
-_read_destination_stats = wire.unpacker(wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {}))
+_read_service = wire.Reader(wire.SERVICE, _SERVICE_NAMES, (0, 0, b"", 0, 0, "none", 0, 0, 0, ""))
+_read_destination = wire.Reader(wire.DESTINATION, _DESTINATION_NAMES, (0, b"", 0, 0, 0, 0, 0, 0, 0, 0))
+_read_counters = wire.Reader(wire.DESTINATION, _COUNTER_NAMES, (0, b"", 0, 0, 0, 0))
+_read_service_stats = wire.Reader(wire.SERVICE, ("stats64",), ({},))
+_read_destination_stats = wire.Reader(wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {}))
 _pack_destination = wire.packer(wire.DESTINATION, _DESTINATION_NAMES, wire.COMMAND_DESTINATION)
+
+
+_READING = "Reading the IPVS table"
+_Result = TypeVar("_Result")
+
+
+def _repeated(read: Callable[[], _Result]) -> _Result:
+    """What ``read`` returns, asked for again when the kernel's answers were lost: reading does no harm."""
+    for _attempt in range(READ_ATTEMPTS - 1):
+        try:
+            return _allowed(read)
+        except RepliesLost:
+            continue
+    return _allowed(read)
+
+
+def _allowed(read: Callable[[], _Result]) -> _Result:
+    try:
+        return read()
+    except GenlError as exc:
+        if exc.errno == errno.EPERM:
+            raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
+        raise
 
 
 class Failure(NamedTuple):
@@ -145,78 +169,82 @@ class KernelTable:
 
     def services(self) -> dict[ServiceKey, Service]:
         """Every service, without realservers."""
-        replies = self._ask(wire.GET_SERVICE, b"", dump=True)
-        services = (_service(reply) for reply in replies)
-        return {service.key: service for service in services}
+        return {service.key: service for service in map(_service, self._service_records())}
+
+    def _service_records(self) -> list[Payload]:
+        return _repeated(lambda: self._connection.dump(self._family, wire.GET_SERVICE, b"", _READING))
 
     def _services_one_by_one(self, keys: list[ServiceKey]) -> dict[ServiceKey, Service]:
-        found = {}
+        found: dict[ServiceKey, Service] = {}
         for key in keys:
+            request = partial(self._connection.request, self._family, wire.GET_SERVICE, _service_key(key), _READING)
             try:
-                for reply in self._ask(wire.GET_SERVICE, _service_key(key), dump=False):
-                    found[key] = _service(reply)
+                replies = _repeated(request)
             except GenlError as exc:
                 if exc.errno != errno.ESRCH:
                     raise
+                continue
+            found.update((key, _service(reply)) for reply in replies)
         return found
 
     def _entry(self, service: Service) -> Entry:
         destinations = {}
-        family = service.family
-        for buffer, start, end in self._records(service.key):
-            values = _read_destination(buffer, start, end)
-            family = values[0] or service.family  # kernels before 3.18 send none: it is the service's
-            values[0] = family
-            values[1] = address = values[1][:4] if family == 2 else values[1]
+        for values in self._records(service.key, _read_destination):
             if values[3] != model.TUN:
                 values[7] = values[8] = values[9] = 0
-            destinations[(family, address, values[2])] = Destination._make(values)
+            destinations[(values[0], values[1], values[2])] = Destination._make(values)
         return Entry(service, destinations)
 
-    def _records(self, key: ServiceKey) -> list[Payload]:
-        """Where the attributes of each realserver of a service lie."""
-        replies = self._ask(wire.GET_DESTINATION, _service_key(key), dump=True)
-        return [_inside(reply, wire.COMMAND_DESTINATION) for reply in replies]
+    def _records(self, key: ServiceKey, reader: wire.Reader) -> list[list[Any]]:
+        """The values of each realserver of a service: family, address, port and what else the reader reads."""
+        rows: list[list[Any]] = []
+
+        def take(buffer: bytes) -> bool:
+            found = reader.datagram(buffer)
+            if found is None:
+                return False
+            rows.extend(found)
+            return True
+
+        def read() -> None:
+            rows.clear()
+            name = _service_key(key)
+            for reply in self._connection.dump(self._family, wire.GET_DESTINATION, name, _READING, take):
+                rows.append(reader(*_inside(reply, wire.COMMAND_DESTINATION)))
+
+        _repeated(read)
+        own = key[0]
+        for values in rows:
+            if not values[0]:
+                values[0] = own  # kernels before 3.18 send no family: it is the service's
+            if values[0] == model.IPV4:
+                values[1] = values[1][:4]
+        return rows
 
     def connections(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, dict[DestinationKey, Connections]]:
         """The connections that each realserver of these services has at this moment."""
         result = {}
         for key in keys:
-            counted = {}
-            for record in self._records(key):
-                family, address, port, active, inactive, persistent = _read_counters(*record)
-                counted[_destination_key(family or key[0], address, port)] = Connections(active, inactive, persistent)
-            result[key] = counted
+            result[key] = {
+                (family, address, port): Connections(*counted)
+                for family, address, port, *counted in self._records(key, _read_counters)
+            }
         return result
 
     def statistics(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, Statistics]:
         """What was counted for these services and their realservers."""
         result = {}
         totals = {}
-        for reply in self._ask(wire.GET_SERVICE, b"", dump=True):
+        for reply in self._service_records():
             record = _inside(reply, wire.COMMAND_SERVICE)
             totals[_service(reply).key] = _read_service_stats(*record)[0]
         for key in keys:
-            counted = {}
-            for record in self._records(key):
-                family, address, port, stats = _read_destination_stats(*record)
-                counted[_destination_key(family or key[0], address, port)] = stats
+            counted = {
+                (family, address, port): stats
+                for family, address, port, stats in self._records(key, _read_destination_stats)
+            }
             result[key] = Statistics(totals.get(key, {}), counted)
         return result
-
-    def _ask(self, command: int, payload: bytes, dump: bool) -> list[Payload]:
-        ask = self._connection.dump if dump else self._connection.request
-        for attempt in range(READ_ATTEMPTS):
-            try:
-                return ask(self._family, command, payload, "Reading the IPVS table")
-            except RepliesLost:
-                if attempt + 1 == READ_ATTEMPTS:
-                    raise
-            except GenlError as exc:
-                if exc.errno == errno.EPERM:
-                    raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
-                raise
-        return []
 
     # ---- writing
 
@@ -225,7 +253,8 @@ class KernelTable:
 
         The kernel does not stop at the first refusal, so others after it may have been carried out.
         """
-        keys: dict[ServiceKey, bytes] = {}
+        keys: dict[ServiceKey, bytes] = {}  # a service's name is packed once for all its realservers
+        packed: dict[Destination, bytes] = {}  # and a realserver once for all its services
         requests: list[tuple[int, bytes]] = []
         for action, service, destination in operations:
             key = service[:5]
@@ -233,7 +262,10 @@ class KernelTable:
             if named is None:
                 named = keys[key] = _service_key(key)
             if destination is not None:
-                requests.append((_COMMANDS[action], named + _pack_destination(list(destination))))
+                record = packed.get(destination)
+                if record is None:
+                    record = packed[destination] = _pack_destination(destination)
+                requests.append((_COMMANDS[action], named + record))
             elif action == DEL_SERVICE:
                 requests.append((_COMMANDS[action], named))
             else:
@@ -285,10 +317,6 @@ def _service(reply: Payload) -> Service:
     elif family == 2:
         address = address[:4]
     return Service(family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine)
-
-
-def _destination_key(family: int, address: bytes, port: int) -> DestinationKey:
-    return (family, address[:4] if family == 2 else address, port)
 
 
 def _key_values(key: ServiceKey) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, Dict, Iterator, NamedTuple, Tuple
 
-FAMILIES = {"ipv4": int(AF_INET), "ipv6": int(AF_INET6)}
+IPV4, IPV6 = int(AF_INET), int(AF_INET6)
+FAMILIES = {"ipv4": IPV4, "ipv6": IPV6}
 FAMILY_NAMES = {number: name for name, number in FAMILIES.items()}
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
@@ -40,7 +41,7 @@ _CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
 DEFAULT_SCHEDULER = "wlc"
 DEFAULT_WEIGHT = 1
 DEFAULT_TIMEOUT = 300  # seconds, as in ipvsadm(8)
-FULL_NETMASK = {int(AF_INET): 0xFFFFFFFF, int(AF_INET6): 128}
+FULL_NETMASK = {IPV4: 0xFFFFFFFF, IPV6: 128}
 
 ServiceKey = Tuple[int, int, bytes, int, int]
 DestinationKey = Tuple[int, bytes, int]
@@ -130,12 +131,12 @@ def address_text(family: int, address: bytes) -> str:
 def endpoint(family: int, address: bytes, port: int) -> str:
     """``192.168.1.110:80`` or ``[2001:db8::110]:80``."""
     text = inet_ntop(family, address)
-    return f"[{text}]:{port}" if family == AF_INET6 else f"{text}:{port}"
+    return f"[{text}]:{port}" if family == IPV6 else f"{text}:{port}"
 
 
 def netmask_value(family: int, netmask: int) -> int | str:
     """A netmask as users write it: a prefix length, or dotted where the mask has holes."""
-    if family == AF_INET6:
+    if family == IPV6:
         return netmask
     inverted = netmask ^ 0xFFFFFFFF
     if inverted & (inverted + 1):
@@ -161,7 +162,7 @@ def service_option(service: Service | ServiceKey) -> str:
     """How ipvsadm is told which service is meant: ``-t 192.168.1.110:80``."""
     family, protocol, address, port, fwmark = service[:5]
     if fwmark:
-        return f"-f {fwmark} -6" if family == AF_INET6 else f"-f {fwmark}"
+        return f"-f {fwmark} -6" if family == IPV6 else f"-f {fwmark}"
     return f"{_SERVICE_OPTIONS.get(protocol, '-t')} {endpoint(family, address, port)}"
 
 
@@ -177,7 +178,7 @@ def service_rule(service: Service) -> str:
     if service.flags & PERSISTENT:
         parts.append(f"-p {service.timeout}")
         if service.netmask != FULL_NETMASK[service.family]:
-            mask = dotted(service.netmask) if service.family == AF_INET else str(service.netmask)
+            mask = dotted(service.netmask) if service.family == IPV4 else str(service.netmask)
             parts.append(f"-M {mask}")
     if service.engine:
         parts.append(f"--pe {service.engine}")

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import struct
+import sys
+from operator import itemgetter
 from socket import htonl, htons, ntohl, ntohs
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 from ._genl import attributes
 
@@ -129,29 +131,25 @@ def packer(table: tuple[Attribute, ...], names: tuple[str, ...], inside: int) ->
     Every record written has the same attributes, all of a fixed length: one pre-computed format writes it at once.
     """
     known = {attribute.name: attribute for attribute in table}
-    text = ["=HH"]
-    constants: list[tuple[int, int]] = []
+    text = "=HH"
+    template: list[Any] = [0, inside]
     swapped: list[int] = []
-    for index, name in enumerate(names):
+    for place, name in enumerate(names):
         attribute = known[name]
         length = _READERS[attribute.kind].size
-        text.append(f"HH{_FORMATS[attribute.kind]}{-length % 4}x")
-        constants.append((4 + length, attribute.number))
+        text += f"HH{_FORMATS[attribute.kind]}{-length % 4}x"
+        template += [4 + length, attribute.number, None]
         if attribute.kind == "be16":
-            swapped.append(index)
-    whole = struct.Struct("".join(text))
-    template: list[Any] = [whole.size, inside]
-    places: list[int] = []
-    for length, number in constants:
-        template += [length, number, None]
-        places.append(len(template) - 1)
+            swapped.append(place)
+    whole = struct.Struct(text)
+    template[0] = whole.size
     write = whole.pack
-    first, step = places[0], 3
 
-    def pack_record(values: list[Any]) -> bytes:
-        for index in swapped:
-            values[index] = htons(values[index])
-        template[first::step] = values
+    def pack_record(record: tuple[Any, ...]) -> bytes:
+        values = list(record)
+        for place in swapped:
+            values[place] = htons(values[place])
+        template[4::3] = values
         return write(*template)
 
     return pack_record
@@ -160,71 +158,106 @@ def packer(table: tuple[Attribute, ...], names: tuple[str, ...], inside: int) ->
 class _Layout(NamedTuple):
     """Where the wanted values of a record lie, and the attribute headers by which such a record is known again."""
 
-    heads: Callable[[bytes, int], tuple[Any, ...]]
+    heads: struct.Struct
     expected: tuple[Any, ...]
-    fields: Callable[[bytes, int], tuple[Any, ...]]
+    fields: struct.Struct
     order: list[int]
     swapped: list[int]
 
 
-def unpacker(
-    table: tuple[Attribute, ...], names: tuple[str, ...], defaults: tuple[Any, ...]
-) -> Callable[[bytes, int, int], list[Any]]:
-    """A function that reads the values of ``names`` from a buffer; what the kernel did not send has its default.
+# A netlink message with one record: length, type, the generic header, the header of the attribute around the record.
+_MESSAGE_HEADS = "=IH10xII"
+_MESSAGE_BYTES = 24
+
+
+class Reader:
+    """Reads the values of ``names`` from records; what the kernel did not send has its default.
 
     One kernel lays out all its records alike, so the positions learnt from one record serve the next of the same
     length, after its attribute headers have been compared. Any other record is walked attribute by attribute.
     """
-    known = {attribute.number: attribute for attribute in table if attribute.name in names}
-    places = {attribute.number: names.index(attribute.name) for attribute in known.values()}
-    layouts: dict[int, _Layout] = {}
 
-    def read(buffer: bytes, start: int, end: int) -> list[Any]:
-        layout = layouts.get(end - start)
-        if layout is not None:
-            heads, expected, fields, order, swapped = layout
-            if heads(buffer, start) == expected:
-                values = list(defaults)
-                for place, value in zip(order, fields(buffer, start)):
-                    values[place] = value
-                for place in swapped:
-                    values[place] = ntohs(values[place])
-                return values
-        values = list(defaults)
+    def __init__(self, table: tuple[Attribute, ...], names: tuple[str, ...], defaults: tuple[Any, ...]) -> None:
+        self._known = {attribute.number: attribute for attribute in table if attribute.name in names}
+        self._places = {number: names.index(attribute.name) for number, attribute in self._known.items()}
+        self._defaults = defaults
+        self._layouts: dict[int, _Layout] = {}
+        self._messages: dict[int, _Layout] = {}
+
+    def __call__(self, buffer: bytes, start: int, end: int) -> list[Any]:
+        """The values of the record between two positions."""
+        values = list(self._defaults)
+        layout = self._layouts.get(end - start)
+        if layout is not None and layout.heads.unpack_from(buffer, start) == layout.expected:
+            for place, value in zip(layout.order, layout.fields.unpack_from(buffer, start)):
+                values[place] = value
+            for place in layout.swapped:
+                values[place] = ntohs(values[place])
+            return values
         for number, position, stop in attributes(buffer, start, end):
-            attribute = known.get(number)
+            attribute = self._known.get(number)
             if attribute is not None:
-                values[places[number]] = _read(attribute.kind, buffer, position, stop)
-        layout = _learn(known, places, buffer, start, end)
-        if layout is not None:
-            layouts[end - start] = layout
+                values[self._places[number]] = _read(attribute.kind, buffer, position, stop)
+        self._learn(buffer, start, end)
         return values
 
-    return read
-
-
-def _learn(known: dict[int, Attribute], places: dict[int, int], buffer: bytes, start: int, end: int) -> _Layout | None:
-    """The layout of this record, unless a wanted value is of changing length (a string)."""
-    heads, fields = ["="], ["="]
-    order: list[int] = []
-    swapped: list[int] = []
-    for number, content, stop in attributes(buffer, start, end):
-        length = stop - content
-        room = min((length + 3) & ~3, end - content)
-        attribute = known.get(number)
-        heads.append(f"I{room}x")
-        if attribute is None:
-            fields.append(f"{4 + room}x")
-            continue
-        if attribute.kind not in _FORMATS or _READERS[attribute.kind].size != length:
+    def datagram(self, buffer: bytes) -> Iterator[list[Any]] | None:
+        """The values of every record of a datagram that holds nothing but messages of one known layout."""
+        length = int.from_bytes(buffer[:4], sys.byteorder)
+        layout = self._messages.get(length)
+        if layout is None or len(buffer) % length:
             return None
-        fields.append(f"4x{_FORMATS[attribute.kind]}{room - length}x")
-        order.append(places[number])
-        if attribute.kind == "be16":
-            swapped.append(places[number])
-    head = struct.Struct("".join(heads))
-    values = struct.Struct("".join(fields))
-    return _Layout(head.unpack_from, head.unpack_from(buffer, start), values.unpack_from, order, swapped)
+        heads = list(layout.heads.iter_unpack(buffer))
+        if heads.count(layout.expected) != len(heads):
+            return None
+        return self._rows(layout, buffer)
+
+    @staticmethod
+    def _rows(layout: _Layout, buffer: bytes) -> Iterator[list[Any]]:
+        ordered = itemgetter(*layout.order)
+        swapped = layout.swapped
+        for row in layout.fields.iter_unpack(buffer):
+            values = list(ordered(row))
+            for place in swapped:
+                values[place] = ntohs(values[place])
+            yield values
+
+    def _learn(self, buffer: bytes, start: int, end: int) -> None:
+        """Remember the layout of this record, unless a wanted value is of changing length (a string)."""
+        heads, fields = "", ""
+        order: list[int] = []
+        swapped: list[int] = []
+        for number, content, stop in attributes(buffer, start, end):
+            length = stop - content
+            room = min((length + 3) & ~3, end - content)
+            attribute = self._known.get(number)
+            heads += f"I{room}x"
+            if attribute is None:
+                fields += f"{4 + room}x"
+                continue
+            if attribute.kind not in _FORMATS or _READERS[attribute.kind].size != length:
+                return
+            fields += f"4x{_FORMATS[attribute.kind]}{room - length}x"
+            order.append(self._places[number])
+            if attribute.kind == "be16":
+                swapped.append(self._places[number])
+        head = struct.Struct("=" + heads)
+        layout = _Layout(head, head.unpack_from(buffer, start), struct.Struct("=" + fields), order, swapped)
+        self._layouts[end - start] = layout
+        self._learn_message(layout, heads, fields, buffer, start, end)
+
+    def _learn_message(self, layout: _Layout, heads: str, fields: str, buffer: bytes, start: int, end: int) -> None:
+        """The same for the whole message around a record that has every value, ordered as ``names``."""
+        places = layout.order
+        if start < _MESSAGE_BYTES or sorted(places) != list(range(len(self._defaults))) or (end - start) % 4:
+            return
+        head = struct.Struct(_MESSAGE_HEADS + heads)
+        expected = head.unpack_from(buffer, start - _MESSAGE_BYTES)
+        order = [places.index(place) for place in range(len(places))]
+        whole = struct.Struct(f"={_MESSAGE_BYTES}x{fields}")
+        self._messages[end - start + _MESSAGE_BYTES] = layout._replace(
+            heads=head, expected=expected, fields=whole, order=order
+        )
 
 
 def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:
@@ -239,7 +272,7 @@ def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:
 
 
 _STATS64_NAMES = tuple(attribute.name for attribute in STATS64 if attribute.kind != "skip")
-_STATS64_VALUES = unpacker(STATS64, _STATS64_NAMES, (0,) * len(_STATS64_NAMES))
+_STATS64_VALUES = Reader(STATS64, _STATS64_NAMES, (0,) * len(_STATS64_NAMES))
 
 
 def _read_stats64(buffer: bytes, start: int, end: int) -> dict[str, int]:

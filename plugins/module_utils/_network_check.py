@@ -12,8 +12,8 @@ from . import _sysctl_effects as effects
 from ._network_model import Address, Device, Item, Module, Route, Rule, Sysctl
 
 PRESENT = ("loaded", "builtin")
-# Devices that we can make ourselves, and how; every other one has to be there, or comes with its module.
-CREATED = {"dummy": (), "ip6tnl": ("mode", "any", "remote", "::")}
+# Devices that we make ourselves; every other one has to be there, or comes with its module.
+CREATED = ("dummy",)
 
 
 @dataclass

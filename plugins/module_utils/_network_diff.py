@@ -242,7 +242,7 @@ class _Comparison:
     @staticmethod
     def _make(item: Device) -> Operation:
         undo = Operation("ip", ("link", "del", item.name), item.ident)
-        words = ("link", "add", item.name, "type", item.kind, *CREATED[item.kind])
+        words = ("link", "add", item.name, "type", item.kind)
         return Operation("ip", words, item.ident, undo=(undo,))
 
     def _switch(self, item: Device, up: bool) -> Operation:

@@ -267,7 +267,7 @@ class _Run:
             self._remember(earlier)
         except LvsError as failure:
             stuck.append(str(failure))
-        text = error.message
+        text = error.message if error.message.endswith((".", "\n")) else f"{error.message}."
         if self.done and not stuck:
             text += " What this run had done before that was undone."
         if loaded:

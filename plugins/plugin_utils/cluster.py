@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,9 @@ from .parts import ROUTE_TABLE, NetworkPart
 from .services import Entry, Mistakes, Service, read_services
 
 OWNERS = ("static", "keepalived", "ldirectord")
+# What the kernel takes as a name, and what module ``network`` takes as a setting.
+INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}")
+SYSCTL_KEY = re.compile(r"net(\.[\w/:@-]+)+", re.ASCII)
 NAT_RETURNS = ("policy", "default", "none")
 
 
@@ -89,11 +93,9 @@ class _Compiler:
 
     def _check_variables(self, machine: Machine) -> None:
         self._check_addresses(machine)
+        self._check_interfaces(machine)
+        self._check_sysctls(machine)
         where = f"host {machine.name}"
-        for name in ("lvs_interface", "lvs_vip_interface"):
-            interface = machine.variables.get(name)
-            if interface and machine.facts is not None and machine.interface(str(interface)) is None:
-                self.mistakes.append(f"{where}: {name} {interface!r} is no interface of it; correct the name.")
         self.mistakes.choice(
             f"{where}: lvs_nat_return", machine.variables.get("lvs_nat_return", "policy"), NAT_RETURNS, "policy"
         )
@@ -104,8 +106,33 @@ class _Compiler:
         self.parts[machine.name].route_table = self.mistakes.integer(
             f"{where}: lvs_route_table", machine.variables.get("lvs_route_table", ROUTE_TABLE), 256, 31000, ROUTE_TABLE
         )
-        if not isinstance(machine.variables.get("lvs_sysctls", {}), Mapping):
-            self.mistakes.append(f"{where}: lvs_sysctls must be a mapping of sysctl keys to values.")
+
+    def _check_interfaces(self, machine: Machine) -> None:
+        for name in ("lvs_interface", "lvs_vip_interface"):
+            interface = machine.variables.get(name)
+            if not interface:
+                continue
+            known = machine.facts is None or machine.interface(str(interface)) is not None
+            if not known or not INTERFACE_NAME.fullmatch(str(interface)):
+                self.mistakes.append(
+                    f"host {machine.name}: {name} {interface!r} is no interface of it; correct the name."
+                )
+            elif interface == "lo":
+                self.mistakes.append(
+                    f"host {machine.name}: {name} is lo, where no neighbour is; name the interface of the network."
+                )
+
+    def _check_sysctls(self, machine: Machine) -> None:
+        where = f"host {machine.name}: lvs_sysctls"
+        sysctls = machine.variables.get("lvs_sysctls", {})
+        if not isinstance(sysctls, Mapping):
+            self.mistakes.append(f"{where} must be a mapping of sysctl keys to values.")
+            return
+        for key, value in sysctls.items():
+            if not isinstance(key, str) or not SYSCTL_KEY.fullmatch(key):
+                self.mistakes.append(f"{where}: {key!r} is no setting below net; write it as in net.core.somaxconn.")
+            if not isinstance(value, (str, int)) or not str(value).strip():
+                self.mistakes.append(f"{where}: {key}: {value!r} is not a value; write a number or a text.")
 
     def _check_addresses(self, machine: Machine) -> None:
         for name, version in (("lvs_rip", 4), ("lvs_rip6", 6)):
@@ -540,6 +567,7 @@ class _Compiler:
         if "director" in roles:
             table = sorted(self.tables.get(host, []), key=lambda row: (row["protocol"], row["address"], row["port"]))
             compiled["director"] = {
+                "groundwork": part.groundwork(compiled["network"], self.vips),
                 "owner": str(machine.variables.get("lvs_table_owner", "static")),
                 "config": table,
                 "restrict": [{"address": address} for address in sorted({row["address"] for row in table})],

@@ -8,7 +8,7 @@ A host that is director and realserver, or realserver of several clusters, gets 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
@@ -117,6 +117,11 @@ class NetworkPart:
             "routes": routes,
             "rules": rules,
         }
+
+    def groundwork(self, compiled: Mapping[str, list[Any]], vips: Collection[IPAddress]) -> dict[str, list[Any]]:
+        """A director's part without its VIPs: what has to be true before the table uses it (forwarding, gateways)."""
+        held = {f"{vip}/{full_length(vip.version)}" for vip in vips}
+        return {**compiled, "addresses": [entry for entry in compiled["addresses"] if entry["address"] not in held]}
 
     def _policy(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         routes: list[dict[str, Any]] = []

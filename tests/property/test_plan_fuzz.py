@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_input
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_input, _network_model
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan, compile_plan
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.preflight import problems, wanted_schedulers
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services import (
@@ -152,6 +152,7 @@ def judge_network(network: dict[str, Any]) -> None:
     assert len(set(routes)) == len(routes)
     keys = [item["key"] for item in network["sysctls"]]
     assert len(set(keys)) == len(keys)
+    _network_model.parse(network)
 
 
 @BOUNDED

@@ -202,7 +202,7 @@ class FakeIpvs:
             (new.timeout,) = struct.unpack("=I", inner[8])
             new.netmask = inner[9]
             new.pe = inner.get(11, b"").split(b"\0")[0].decode()
-            if new.sched not in self.schedulers | {"none"} or new.pe and new.pe not in self.engines:
+            if new.sched not in self.schedulers | {"none"} or (new.pe and new.pe not in self.engines):
                 raise RefusedError(errno.ENOENT)
             if af == AF_INET6 and not 1 <= struct.unpack("=I", new.netmask)[0] <= 128:
                 raise RefusedError(errno.EINVAL)
@@ -232,8 +232,7 @@ class FakeIpvs:
         inner = parse(attrs[2])
         if not {1, 2} <= set(inner):
             raise RefusedError(errno.EINVAL)
-        af = struct.unpack("=H", inner[11])[0] if 11 in inner and self.dest_family else svc.af
-        af = af or svc.af
+        af = struct.unpack("=H", inner.get(11, b"\0\0"))[0] * self.dest_family or svc.af
         address = inner[1].ljust(16, b"\0")[: 4 if af == AF_INET else 16]
         dest = Dest(af, address, struct.unpack("!H", inner[2])[0])
         old = svc.dests.get(dest.key)
@@ -244,12 +243,7 @@ class FakeIpvs:
             return
         if not {3, 4, 5, 6} <= set(inner):
             raise RefusedError(errno.EINVAL)
-        dest.fwd = struct.unpack("=I", inner[3])[0] & 7
-        (dest.weight,) = struct.unpack("=i", inner[4])
-        (dest.upper,), (dest.lower,) = struct.unpack("=I", inner[5]), struct.unpack("=I", inner[6])
-        dest.tun_type = inner.get(13, b"\0")[0]
-        (dest.tun_port,) = struct.unpack("!H", inner.get(14, b"\0\0"))
-        (dest.tun_flags,) = struct.unpack("=H", inner.get(15, b"\0\0"))
+        self._fill_in(dest, inner)
         if af != svc.af and (self.sync_running or dest.fwd != TUNNEL):
             raise RefusedError(errno.EINVAL)
         if dest.weight < 0 or dest.lower > dest.upper:
@@ -258,17 +252,22 @@ class FakeIpvs:
             raise RefusedError(errno.EINVAL)
         if address in self.local:
             dest.fwd = LOCAL
-        if command == NEW_DEST:
-            if old is not None:
-                raise RefusedError(errno.EEXIST)
-            if not _unicast(af, address):
-                raise RefusedError(errno.EINVAL)
-            svc.dests[dest.key] = dest
-            return
-        if old is None:
-            raise RefusedError(errno.ENOENT)
-        dest.active, dest.inactive, dest.persistent = old.active, old.inactive, old.persistent
+        if (old is None) != (command == NEW_DEST):
+            raise RefusedError(errno.ENOENT if old is None else errno.EEXIST)
+        if old is None and not _unicast(af, address):
+            raise RefusedError(errno.EINVAL)
+        if old is not None:
+            dest.active, dest.inactive, dest.persistent = old.active, old.inactive, old.persistent
         svc.dests[dest.key] = dest
+
+    @staticmethod
+    def _fill_in(dest: Dest, inner: dict[int, bytes]) -> None:
+        dest.fwd = struct.unpack("=I", inner[3])[0] & 7
+        (dest.weight,) = struct.unpack("=i", inner[4])
+        (dest.upper,), (dest.lower,) = struct.unpack("=I", inner[5]), struct.unpack("=I", inner[6])
+        dest.tun_type = inner.get(13, b"\0")[0]
+        (dest.tun_port,) = struct.unpack("!H", inner.get(14, b"\0\0"))
+        (dest.tun_flags,) = struct.unpack("=H", inner.get(15, b"\0\0"))
 
     # ---- replies
 

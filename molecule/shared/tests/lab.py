@@ -171,7 +171,7 @@ class Lab:
         finally:
             time.sleep(0.5)
             self.run(name, f"pkill -INT -P $(cat {output}.pid) tcpdump; sleep 0.5", check=False)
-            lines += self.run(name, f"cat {output}").splitlines()
+            lines += [line for line in self.run(name, f"cat {output}").splitlines() if line]
 
 
 def shares(answers: Sequence[Answer]) -> dict[str, int]:

@@ -47,15 +47,7 @@ SECONDS_TO_SSH = 120
 # Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
 
-# In a mount namespace of its own (ip netns exec makes one), give the kernel's folder what the machine needs, and
-# become the machine: the process identity stays the one that was started, also when the guest reboots.
-ENTER_KERNEL_FOLDER = """
-set -e
-root=$1; mount --bind "$2" "$root/machine"; mount --bind "$3" "$root/image"
-mount --rbind /dev "$root/dev"; mount --bind /proc "$root/proc"
-shift 3
-exec chroot "$root" /usr/bin/linux.uml "$@"
-"""
+MACHINE_PROGRAM = pathlib.Path(__file__).resolve().parent / "lvslab_machine.py"
 
 
 # ---------------------------------------------------------------------------------------------- the description
@@ -472,7 +464,7 @@ def launch_of(lab: Lab, machine: Machine, built: Built, authorized_key: str) -> 
     """How this machine is to be started."""
     image = built.images[machine.distribution]
     argv = [
-        *("ip", "netns", "exec", lab.namespace, "sh", "-c", ENTER_KERNEL_FOLDER, "lvslab-machine"),
+        *("ip", "netns", "exec", lab.namespace, "/usr/bin/python3", "-B", str(MACHINE_PROGRAM)),
         *(str(built.kernel.folder / "root"), str(lab.folder(machine)), str(image.parent)),
         *uml_arguments(lab, machine, built.kernel.seccomp),
     ]
@@ -504,7 +496,8 @@ def start(lab: Lab, machine: Machine) -> None:
     if launch is None:
         raise LabError(f"machine {machine.name} has never been started: run up first")
     remove_tree(folder / f"{lab.name}.{machine.name}")  # the console's socket of an earlier run
-    with (folder / "console.log").open("wb") as console:
+    (folder / "console.log").unlink(missing_ok=True)
+    with (folder / "console.log").open("ab") as console:
         subprocess.Popen(  # noqa: S603 - it outlives this program
             launch.argv,
             stdin=subprocess.DEVNULL,
@@ -518,19 +511,20 @@ def start(lab: Lab, machine: Machine) -> None:
 
 def stop(lab: Lab, machine: Machine) -> bool:
     """Pull a machine's plug, and end the ssh connections to it, which would otherwise wait for it for minutes."""
-    found = machine_pids(lab.token(machine))
+    found = bool(machine_pids(lab.token(machine)))
     proxies = [
         pid
         for pid in namespace_pids(lab.namespace)
         if any(argument.startswith(f"TCP:{machine.address}:") for argument in arguments_of(pid))
     ]
-    kill([*found, *proxies])
+    kill(proxies)
     deadline = time.monotonic() + 10
-    while machine_pids(lab.token(machine)):
+    while pids := machine_pids(lab.token(machine)):
         if time.monotonic() > deadline:
-            raise LabError(f"machine {machine.name}: its process does not go away")
+            raise LabError(f"machine {machine.name}: its processes {pids} do not go away")
+        kill(pids)
         time.sleep(0.02)
-    return bool(found)
+    return found
 
 
 def answers_ssh(address: str) -> bool:

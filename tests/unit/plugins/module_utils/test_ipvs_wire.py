@@ -77,7 +77,7 @@ def test_an_engine_that_is_not_wanted_is_left_out() -> None:
 
 def test_a_realserver_as_a_whole() -> None:
     destination = model.Destination(2, bytes([10, 0, 0, 1]), 8080, model.TUN, 70000, 10, 5, 1, 6080, 2)
-    assert kernel._pack_destination(list(destination)) == golden(
+    assert kernel._pack_destination(destination) == golden(
         """
         6000 0200
         0600 0b00 0200 0000                                # family
@@ -97,9 +97,9 @@ def test_a_realserver_as_a_whole() -> None:
 def test_records_packed_one_after_another_do_not_mix() -> None:
     first = model.Destination(2, bytes([10, 0, 0, 1]), 80, model.DR, 5, 9, 8)
     second = model.Destination(10, V6, 443, model.TUN, 0)
-    alone = kernel._pack_destination(list(second))
-    kernel._pack_destination(list(first))
-    assert kernel._pack_destination(list(second)) == alone
+    alone = kernel._pack_destination(second)
+    kernel._pack_destination(first)
+    assert kernel._pack_destination(second) == alone
 
 
 def attribute(number: int, content: bytes) -> bytes:

@@ -633,6 +633,22 @@ PLAN_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"variables": {"rs1": {"lvs_sysctls": ["net.ipv4.ip_forward=1"]}}},
         r"host rs1: lvs_sysctls must be a mapping of sysctl keys to values",
     ),
+    "lvs_sysctls names no setting of ours": (
+        {"variables": {"rs1": {"lvs_sysctls": {"vm.swappiness": 1}}}},
+        r"host rs1: lvs_sysctls: 'vm.swappiness' is no setting below net; write it as in net.core.somaxconn",
+    ),
+    "lvs_sysctls without a value": (
+        {"variables": {"rs1": {"lvs_sysctls": {"net.core.somaxconn": None}}}},
+        r"host rs1: lvs_sysctls: net.core.somaxconn: None is not a value; write a number or a text",
+    ),
+    "lvs_vip_interface is lo": (
+        {"variables": {"director": {"lvs_vip_interface": "lo"}}},
+        r"host director: lvs_vip_interface is lo, where no neighbour is; name the interface of the network",
+    ),
+    "lvs_vip_interface cannot be a name": (
+        {"services": [], "variables": {"director": {"lvs_vip_interface": "eth 1"}}, "seen": {"director": None}},
+        r"host director: lvs_vip_interface 'eth 1' is no interface of it; correct the name",
+    ),
     "one VIP by dr and by tun on one host": (
         {"services": [service(), service(name="tls", ports=[443], forwarding="tun")]},
         rf"host rs1: {VIP} would have to be on lo and on tunl0, .* use one method, dr or tun, for this VIP there",

@@ -1,0 +1,113 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What lvs.service runs at boot: the saved network, then the saved IPVS table, by the same code as the modules."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any, Callable, Mapping, Sequence
+
+from . import _sysctl_effects as effects
+from ._errors import LvsError
+from ._network_files import saved_config
+from ._network_kernel import Kernel
+from ._network_run import Request, run
+
+IPVS_TABLE = "/etc/lvs/ipvs.json"
+# A device or a gateway may come up late; the unit must not wait for it for ever.
+PATIENCE = 30.0
+PAUSE = 2.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The program; its exit code says whether everything is back."""
+    if list(arguments) != ["boot"]:
+        say("usage: lvs.pyz boot")
+        return 2
+    failures = 0
+    # The table does not depend on the network's devices: each comes back even if the other cannot.
+    for name, step in (("network", network), ("IPVS table", ipvs)):
+        try:
+            step()
+        except LvsError as error:
+            failures += 1
+            say(f"{name}: {' '.join(error.message.split())}")
+    return 1 if failures else 0
+
+
+def say(text: str) -> None:
+    """One line for the journal."""
+    print(f"lvs: {text}", file=sys.stderr, flush=True)
+
+
+def network(
+    root: str = "/",
+    kernel: Kernel | None = None,
+    patience: float = PATIENCE,
+    pause: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """Put the saved network in place; what cannot be is tried again for a while, then left out."""
+    config = saved_config(root)
+    if config is None:
+        return
+    kernel = kernel or Kernel(root)
+    end = now() + patience
+    while True:
+        try:
+            _once(config, root, kernel)
+            return
+        except LvsError as error:
+            if "mistakes" in error.details:
+                raise
+            if now() >= end:
+                _rest(config, root, kernel)
+                raise
+            say(f"network: trying again, since {' '.join(error.message.split())}")
+            pause(PAUSE)
+
+
+def _once(config: Mapping[str, Any], root: str, kernel: Kernel) -> None:
+    # Not `replaced`: a merged change that was under way when the host went down is not to be completed by the boot.
+    outcome = run(Request(config, "merged", persist=False, root=root), kernel)
+    for line in (*outcome.commands, *outcome.warnings):
+        say(line)
+
+
+def _rest(config: Mapping[str, Any], root: str, kernel: Kernel) -> None:
+    """A device that does not come up must not take the VIPs of the others away."""
+    devices = {str(link.get("ifname")) for link in kernel.ip("link", "show")}
+    part = without_missing(config, devices)
+    if part != config:
+        try:
+            _once(part, root, kernel)
+        except LvsError as error:
+            say(f"network without the missing devices: {' '.join(error.message.split())}")
+
+
+def without_missing(config: Mapping[str, Any], devices: set[str]) -> dict[str, Any]:
+    """A config without what needs a device that is neither there nor comes with a module."""
+    there = devices | {entry["name"] for entry in config.get("devices", ())}
+
+    def possible(name: str) -> bool:
+        return not name or name in there
+
+    return {
+        **config,
+        "sysctls": [entry for entry in config.get("sysctls", ()) if possible(effects.interface_of(entry["key"]))],
+        "addresses": [entry for entry in config.get("addresses", ()) if possible(entry["device"])],
+        "routes": [entry for entry in config.get("routes", ()) if possible(entry.get("device", ""))],
+    }
+
+
+def ipvs(path: str = IPVS_TABLE) -> None:
+    """Put the saved table in place; a realserver has none."""
+    if not os.path.exists(path):
+        return
+    from ._ipvs_kernel import restore  # a host without a table needs none of it
+
+    for line in restore(path).get("commands", ()):
+        say(f"ipvsadm {line}")
