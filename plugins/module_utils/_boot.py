@@ -40,7 +40,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def say(text: str) -> None:
     """One line for the journal."""
-    print(f"lvs: {text}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"lvs: {text}\n")
+    sys.stderr.flush()
 
 
 def network(

@@ -18,6 +18,8 @@ PROGRAM = "/usr/local/lib/lvs/lvs.pyz"
 UNIT_NAME = "lvs.service"
 UNIT = f"/etc/systemd/system/{UNIT_NAME}"
 INTERPRETER = "/usr/bin/python3"
+# Made by the modules that save there; it goes with the last of us.
+SAVED = "/etc/lvs"
 
 _UNIT_TEXT = """\
 # Managed by the Ansible module linuxvirtualserver.lvs.boot: what is changed by hand here is lost.
@@ -117,7 +119,8 @@ class BootInstall:
             if words[0] == "systemctl":
                 self._must(words[1:])
             elif words[-1] == PROGRAM:
-                self._put(self.program_path, after.program, 0o755, os.path.dirname(self.program_path))
+                folders = (os.path.dirname(self.program_path), self._below(SAVED))
+                self._put(self.program_path, after.program, 0o755, *folders)
             else:
                 self._put(self.unit_path, None if after.unit is None else after.unit.encode(), 0o644)
 

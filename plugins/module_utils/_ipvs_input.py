@@ -319,7 +319,7 @@ class _Parser:
             meant |= model.ONE_PACKET
             if not isinstance(entry["one_packet"], bool):
                 self.mistakes.add(where, f"one_packet {entry['one_packet']!r} is not a boolean")
-            flags |= model.ONE_PACKET if entry["one_packet"] else 0
+            flags |= model.ONE_PACKET if entry["one_packet"] is True else 0
         if "persistence" in entry:
             persistence = self.attempt(where, self._persistence, key[0], entry["persistence"]) or {}
             meant |= model.PERSISTENT

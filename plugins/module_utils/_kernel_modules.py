@@ -67,7 +67,7 @@ class KernelModules:
         """``loaded``, ``builtin``, ``available``, ``missing``, or ``unknown`` where nobody can tell."""
         if name in self.loaded():
             return LOADED
-        pattern = re.compile(rf"(^|/){name.replace('_', '[_-]')}\.ko", re.MULTILINE)
+        pattern = re.compile(rf"^(?:\S*/)?{name.replace('_', '[_-]')}\.ko", re.MULTILINE)
         if pattern.search(self._read(os.path.join(self.folder, "modules.builtin"))):
             return BUILTIN
         if pattern.search(self._read(os.path.join(self.folder, "modules.dep"))):

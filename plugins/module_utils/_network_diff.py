@@ -75,7 +75,10 @@ def derived(want: Iterable[Item], entries: Entries, found: Found, keep: bool) ->
     forwarding = any(sysctls.get(key, "0") != "0" for key in effects.FORWARD_IPV6)
     ours = [str(entry["want"]["key"]) for entry in entries.values() if entry.get("derived")]
     stated = sysctls.keys() - set(ours)
-    needed = effects.router_advertisements(forwarding, found.sysctls, ours, found.interfaces)
+    # Nobody advertises routes on a tunnel or dummy device of ours.
+    devices = {item.name for item in (*want, *remembered(entries).values()) if isinstance(item, Device)}
+    interfaces = [name for name in found.interfaces if name not in devices]
+    needed = effects.router_advertisements(forwarding, found.sysctls, ours, interfaces)
     return [Sysctl(key, value) for key, value in needed.items() if key not in stated]
 
 
@@ -119,6 +122,7 @@ class _Comparison:
             self._of(Route, leaving, self._route_leaves)
             self._of(Device, leaving, self._device_leaves)
             self._sysctls_leave([item for item in leaving if isinstance(item, Sysctl)])
+            self._of(Device, leaving, self._device_goes)
             self._of(Module, leaving, self._module_leaves)
         return self.result
 
@@ -193,7 +197,9 @@ class _Comparison:
             self.result.arrive.append(self._sysctl_operation(item.key, item.value, have, moved))
         originals = {key: str(self._original(key)) for key in moved}
         if originals:
-            self.result.notes.append(f"{item.key} also moves {', '.join(originals)}; all of it goes back with it.")
+            general = ", ".join(key for key in originals if not effects.interface_of(key))
+            also = f"{general} and forwarding of the interfaces" if general else "forwarding of the interfaces"
+            self.result.notes.append(f"{item.key} also moves {also}; all of it goes back with it.")
         original = self._original(item.key)
         if original is not None:
             self._record(item, original, originals)
@@ -259,13 +265,17 @@ class _Comparison:
     def _device_leaves(self, item: Device) -> None:
         have = self.found.devices.get(item.name)
         before = self.entries[item.ident]["before"] or {}
-        made = not before.get("there") and item.name not in effects.FALLBACK_DEVICES
-        if have and made:
-            again = (self._make(item), self._switch(item, True)) if item.kind in CREATED else ()
-            self.result.leave.append(Operation("ip", ("link", "del", item.name), item.ident, undo=again))
-        elif have and have.up and not before.get("up"):
+        if have and have.up and not before.get("up"):
             self.result.leave.append(self._switch(item, False))
         self._show([item] if have and have.up else [], [item] if have and have.up and before.get("up") else [])
+
+    def _device_goes(self, item: Device) -> None:
+        """Last of all, since the settings of the device go back before."""
+        before = self.entries[item.ident]["before"] or {}
+        made = not before.get("there") and item.kind in CREATED and item.name not in effects.FALLBACK_DEVICES
+        if made and item.name in self.found.devices:
+            undo = (self._make(item),)
+            self.result.leave.append(Operation("ip", ("link", "del", item.name), item.ident, undo=undo))
 
     # ---- addresses
 
@@ -330,7 +340,7 @@ class _Comparison:
     def _route(self, item: Route) -> None:
         have = self.found.routes.get(item.ident)
         words = self.found.route_words.get(item.ident, ())
-        self._record(item, None if have is None else {"words": list(words)})
+        self._record(item, None if have is None else {"words": list(words), "route": have.config()})
         if have is None:
             undo = self._route_operation("del", item, item.words())
             self.result.arrive.append(self._route_operation("add", item, item.words(), (undo,)))
@@ -346,7 +356,8 @@ class _Comparison:
         have = self.found.routes.get(item.ident)
         words = self.found.route_words.get(item.ident, ())
         before = self.entries[item.ident]["before"]
-        shown = [] if have is None else [have]
+        shown: list[Item] = [] if have is None else [have]
+        after = shown
         if before is None and have is not None and same_route(item, have, item):
             undo = self._route_operation("add", item, words)
             self.result.leave.append(self._route_operation("del", item, words, (undo,)))
@@ -363,7 +374,8 @@ class _Comparison:
                 back = "del" if have is None else "replace"
                 undo = self._route_operation(back, item, words or old)
                 self.result.leave.append(self._route_operation("replace", item, old, (undo,)))
-        self._show(shown, shown)
+                after = parse({"routes": [before["route"]]}, "ledger")
+        self._show(shown, after)
 
     # ---- rules
 

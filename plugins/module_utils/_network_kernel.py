@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Callable, Iterable, Mapping, Sequence
 
+from . import _probe
 from . import _sysctl_effects as effects
 from ._errors import LvsError
 from ._kernel_advice import KernelJudge
@@ -21,7 +22,6 @@ from ._kernel_modules import MISSING, KernelModules
 from ._network_check import Found
 from ._network_diff import Operation
 from ._network_model import IPV6_METRIC, MAIN_TABLE, Address, Device, Item, Module, Route, Rule, Sysctl, normal_value
-from ._probe import announce
 
 FAMILIES = ("ipv4", "ipv6")
 TIMEOUT_SECONDS = 60
@@ -49,6 +49,7 @@ _HINTS = (
 )
 
 Run = Callable[[Sequence[str], str], "tuple[int, str, str]"]
+Announcer = Callable[["Sequence[tuple[str, str]]", Callable[[str], bool]], "list[str]"]
 
 
 def run_program(arguments: Sequence[str], given: str = "") -> tuple[int, str, str]:
@@ -120,14 +121,50 @@ class Needs:
             self.rules.add(item.family)
 
 
+class Settings:
+    """The kernel's settings as files below /proc/sys, of the network namespace that this process is in."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def interfaces(self) -> tuple[str, ...]:
+        """The interfaces that have settings of their own."""
+        try:
+            names = os.listdir(os.path.join(self._folder, "net/ipv4/conf"))
+        except OSError:
+            return ()
+        return tuple(sorted(name for name in names if name not in ("all", "default")))
+
+    def read(self, key: str) -> str | None:
+        """The value; None if the kernel has no such setting."""
+        try:
+            with open(os.path.join(self._folder, effects.path(key)), encoding="utf-8") as file:
+                return normal_value(file.read())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise LvsError(f"{key} cannot be read: {error.strerror}") from error
+
+    def write(self, key: str, value: str) -> None:
+        """Raises OSError with what the kernel has against it."""
+        with open(os.path.join(self._folder, effects.path(key)), "w", encoding="utf-8") as file:
+            file.write(value + "\n")
+
+
 class Kernel:
     """The network of the namespace that this process is in."""
 
     def __init__(
-        self, root: str = "/", run: Run = run_program, modules: KernelModules | None = None, announcer: Any = announce
+        self,
+        root: str = "/",
+        run: Run = run_program,
+        modules: KernelModules | None = None,
+        settings: Settings | None = None,
+        announcer: Announcer = _probe.announce,
     ) -> None:
         self.root = root
         self._run = run
+        self._settings = settings or Settings(os.path.join(root, "proc/sys"))
         self._modules = modules or KernelModules(root)
         self._judge = KernelJudge(root, self._modules)
         self._announce = announcer
@@ -138,15 +175,15 @@ class Kernel:
         """One reading; nothing is asked that ``needs`` does not name, except the addresses."""
         found = Found(modules={name: self._judge.state(name) for name in sorted(needs.modules)})
         found.advice = {name: self._judge.advice(name) for name, state in found.modules.items() if state == MISSING}
-        found.interfaces = self._interfaces()
-        if not os.path.isdir(os.path.join(self.root, "proc/sys/net/ipv6")):
+        found.interfaces = self._settings.interfaces()
+        if self._settings.read("net.ipv6.conf.all.forwarding") is None:
             found.missing_families = frozenset({"net.ipv6"})
         keys = set(needs.sysctls)
         for key in needs.sysctls:
             keys.update(effects.moves(key, "1", found.interfaces))
         if needs.sysctls.intersection(effects.FORWARD_IPV6):
             keys.update(effects.advertisement_keys(found.interfaces))
-        found.sysctls = {key: self._sysctl(key) for key in sorted(keys)}
+        found.sysctls = {key: self._settings.read(key) for key in sorted(keys)}
         self._read_addresses(found)
         for family in FAMILIES:
             if family in needs.routes:
@@ -166,22 +203,6 @@ class Kernel:
             raise LvsError(
                 f"ip -j {' '.join(words)} gave no JSON ({error}): iproute2 of this host is too old or not the real one."
             ) from error
-
-    def _interfaces(self) -> tuple[str, ...]:
-        folder = os.path.join(self.root, "proc/sys/net/ipv4/conf")
-        try:
-            return tuple(sorted(name for name in os.listdir(folder) if name not in ("all", "default")))
-        except OSError:
-            return ()
-
-    def _sysctl(self, key: str) -> str | None:
-        try:
-            with open(os.path.join(self.root, "proc/sys", effects.path(key)), encoding="utf-8") as file:
-                return normal_value(file.read())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise LvsError(f"{key} cannot be read: {error.strerror}") from error
 
     def _read_addresses(self, found: Found) -> None:
         clashed = set()
@@ -283,8 +304,7 @@ class Kernel:
     def _write(self, operation: Operation, before: int) -> None:
         key, value = operation.words
         try:
-            with open(os.path.join(self.root, "proc/sys", effects.path(key)), "w", encoding="utf-8") as file:
-                file.write(value + "\n")
+            self._settings.write(key, value)
         except OSError as error:
             hint = {22: "the kernel does not take this value for it", 30: "/proc/sys is read-only here (a container?)"}
             reason = hint.get(error.errno or 0, str(error.strerror))
@@ -304,7 +324,7 @@ class Kernel:
 
     def announce(self, targets: Sequence[tuple[str, str]]) -> list[str]:
         """Tell the neighbours who has these addresses now; returns what could not be told."""
-        return list(self._announce(targets, self.tentative))
+        return self._announce(targets, self.tentative)
 
 
 def proc_forms(address: str) -> list[str]:

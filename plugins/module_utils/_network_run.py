@@ -187,8 +187,8 @@ class _Run:
         self.done += kernel_operations
 
     def _announce(self, operations: Sequence[Operation]) -> list[str]:
-        targets = [operation.words for operation in operations if operation.verb == "announce"]
-        return self.kernel.announce([(address, device) for address, device in targets]) if targets else []
+        told = [operation.words for operation in operations if operation.verb == "announce"]
+        return self.kernel.announce([(words[0], words[1]) for words in told]) if told else []
 
     def _drain(self, addresses: Sequence[Address]) -> dict[str, int]:
         """Wait until nobody uses the addresses any more, at most as long as asked; what is left then."""

@@ -82,8 +82,7 @@ options:
           - Devices that shall be up.
           - C(tunl0) and C(ip6tnl0) appear with the modules C(ipip) and C(ip6_tunnel), which O(config.modules) has to
             name.
-          - A device of kind V(dummy), or one of kind V(ip6tnl) with another name (any payload, any remote), is made if
-            missing.
+          - A device of kind V(dummy) is made if it is missing.
         type: list
         elements: dict
         default: []

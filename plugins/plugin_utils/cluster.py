@@ -529,7 +529,11 @@ class _Compiler:
             ],
         }
         if service.persistence is not None:
-            record["persistence"] = dict(service.persistence)
+            persistence = dict(service.persistence)
+            masks = {4: persistence.pop("netmask", None), 6: persistence.pop("netmask6", None)}
+            if mask := masks[vip.version]:
+                persistence["netmask"] = mask
+            record["persistence"] = persistence
         return record
 
     def _probe(

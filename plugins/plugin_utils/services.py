@@ -31,7 +31,7 @@ SERVICE_KEYS = {
 REALSERVER_KEYS = {
     "host", "group", "address", "unmanaged", "weight", "port", "forwarding", "upper_threshold", "lower_threshold",
 }  # fmt: skip
-PERSISTENCE_KEYS = {"timeout", "netmask", "engine"}
+PERSISTENCE_KEYS = {"timeout", "netmask", "netmask6", "engine"}
 SCHEDULER_FLAGS = ("flag-1", "flag-2", "flag-3")
 # Schedulers that have names of their own for two of the flags, as in ipvsadm(8).
 NAMED_FLAGS = {"sh": ("sh-fallback", "sh-port"), "mh": ("mh-fallback", "mh-port")}
@@ -176,7 +176,7 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
         where = f"service {name}"
     vips = _vips(item.get("vips"), where, mistakes)
     protocols = _protocols(item.get("protocol", "tcp"), where, mistakes)
-    persistence = _persistence(item.get("persistence"), vips, where, mistakes)
+    persistence = _persistence(item.get("persistence"), where, mistakes)
     ports = _ports(item.get("ports"), protocols, where, mistakes)
     if 0 in ports and persistence is None:
         mistakes.append(f"{where}: port 0 (every port) needs persistence (HOWTO 21).")
@@ -266,8 +266,8 @@ def _ports(raw: Any, protocols: tuple[str, ...], where: str, mistakes: Mistakes)
     return tuple(ports)
 
 
-def _persistence(raw: Any, vips: tuple[IPAddress, ...], where: str, mistakes: Mistakes) -> Mapping[str, Any] | None:
-    """None, or what module ``ipvs`` takes; a bare number is the timeout in seconds."""
+def _persistence(raw: Any, where: str, mistakes: Mistakes) -> Mapping[str, Any] | None:
+    """None, or timeout, netmask, netmask6 and engine; a bare number is the timeout in seconds."""
     if raw is None or raw is False:
         return None
     where = f"{where}: persistence"
@@ -282,22 +282,22 @@ def _persistence(raw: Any, vips: tuple[IPAddress, ...], where: str, mistakes: Mi
         "timeout": mistakes.integer(f"{where} timeout", raw.get("timeout", 360), 1, MAX_PERSISTENCE, 360)
     }
     if raw.get("netmask") is not None:
-        persistence["netmask"] = _netmask(raw["netmask"], vips, where, mistakes)
+        persistence["netmask"] = _netmask(f"{where} netmask", raw["netmask"], mistakes)
+    if raw.get("netmask6") is not None:
+        persistence["netmask6"] = mistakes.integer(f"{where} netmask6", raw["netmask6"], 1, 128, 128)
     if raw.get("engine") not in (None, "none") and (engine := _name(f"{where} engine", raw["engine"], mistakes)):
         persistence["engine"] = engine
     return persistence
 
 
-def _netmask(raw: Any, vips: tuple[IPAddress, ...], where: str, mistakes: Mistakes) -> int | str:
-    """How much of the client's address counts; one length for every VIP, so the shorter family sets its limit."""
-    versions = {vip.version for vip in vips}
+def _netmask(where: str, raw: Any, mistakes: Mistakes) -> int:
+    """How much of an IPv4 client's address counts: a length, or a dotted mask; `netmask6` is IPv6's."""
     if isinstance(raw, str) and "." in raw:
-        if versions == {4} and (length := _dotted_length(raw)):
+        if length := _dotted_length(raw):
             return length
-        cure = "write the prefix length, 1 to 32" if versions == {4} else "only IPv4 has dotted masks, write a length"
-        mistakes.append(f"{where} netmask: {raw!r} is not a netmask of these VIPs; {cure}.")
+        mistakes.append(f"{where}: {raw!r} is not a netmask; write the prefix length, 1 to 32.")
         return 32
-    return mistakes.integer(f"{where} netmask", raw, 1, 128 if versions == {6} else 32, 32)
+    return mistakes.integer(where, raw, 1, 32, 32)
 
 
 def _dotted_length(text: str) -> int:

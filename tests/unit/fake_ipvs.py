@@ -246,10 +246,6 @@ class FakeIpvs:
         self._fill_in(dest, inner)
         if af != svc.af and (self.sync_running or dest.fwd != TUNNEL):
             raise RefusedError(errno.EINVAL)
-        if dest.weight < 0 or dest.lower > dest.upper:
-            raise RefusedError(errno.ERANGE)
-        if dest.tun_type == 1 and dest.tun_port == 0:
-            raise RefusedError(errno.EINVAL)
         if address in self.local:
             dest.fwd = LOCAL
         if (old is None) != (command == NEW_DEST):
@@ -268,6 +264,10 @@ class FakeIpvs:
         dest.tun_type = inner.get(13, b"\0")[0]
         (dest.tun_port,) = struct.unpack("!H", inner.get(14, b"\0\0"))
         (dest.tun_flags,) = struct.unpack("=H", inner.get(15, b"\0\0"))
+        if dest.weight < 0 or dest.lower > dest.upper:
+            raise RefusedError(errno.ERANGE)
+        if dest.tun_type == 1 and dest.tun_port == 0:
+            raise RefusedError(errno.EINVAL)
 
     # ---- replies
 

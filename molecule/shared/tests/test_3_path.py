@@ -101,18 +101,14 @@ def test_realservers_offer_an_mss_that_fits_the_tunnel(lab: Lab, vip: str, limit
 @contextlib.contextmanager
 def deaf_client(lab: Lab) -> Iterator[None]:
     """The client never hears that a packet was too big, as behind many firewalls (HOWTO 8.14)."""
-    rules = [
-        "iptables-legacy {} INPUT -p icmp --icmp-type fragmentation-needed -j DROP",
-        "ip6tables-legacy {} INPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP",
-    ]
-    for rule in rules:
-        lab.run("client", rule.format("-A"))
+    too_big = ("protocol ip flower ip_proto icmp type 3 code 4", "protocol ipv6 flower ip_proto icmpv6 type 2")
+    lab.run("client", "tc qdisc add dev eth1 clsact")
+    for number, match in enumerate(too_big, start=1):
+        lab.run("client", f"tc filter add dev eth1 ingress pref {number} {match} action drop")
     try:
         yield
     finally:
-        for rule in rules:
-            lab.run("client", rule.format("-D"))
-        lab.run("client", "ip route flush cache; ip -6 route flush cache")
+        lab.run("client", "tc qdisc del dev eth1 clsact; ip route flush cache; ip -6 route flush cache")
 
 
 @pytest.mark.scenario("tun")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Copyright (c) 2025, linuxvirtualserver.lvs contributors
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -46,6 +46,8 @@ SECONDS_TO_SSH = 120
 
 # Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+
+CLONE_NEWNET = 0x40000000  # linux/sched.h; os.CLONE_NEWNET is there from Python 3.12 on, like os.setns
 
 MACHINE_PROGRAM = pathlib.Path(__file__).resolve().parent / "lvslab_machine.py"
 
@@ -238,7 +240,7 @@ def boot_script(machine: Machine, authorized_key: str) -> str:
     for index, name in enumerate(names):
         batch += [f"link set nic{index} name {name}", f"link set {name} up"]
     batch.append(f"address add {machine.address}/{MANAGEMENT.prefixlen} dev mgmt0")
-    for name, nic in zip(names[1:], machine.nics):
+    for name, nic in zip(names[1:], machine.nics, strict=True):
         for address in nic.addresses:
             batch.append(f"address add {address} dev {name}" + (" nodad" if ":" in address else ""))
     for route in machine.routes:
@@ -405,8 +407,7 @@ def make_networks(lab: Lab) -> bool:
 
 @contextmanager
 def inside_namespace(namespace: str) -> Iterator[None]:
-    """Make sockets in the lab's network namespace. (os.setns is there from Python 3.12 on.)"""
-    CLONE_NEWNET = 0x40000000
+    """Make sockets in the lab's network namespace."""
     setns = ctypes.CDLL(None, use_errno=True).setns
     with open("/proc/self/ns/net") as outside, open(f"/run/netns/{namespace}") as inside:
         if setns(inside.fileno(), CLONE_NEWNET) != 0:
@@ -498,14 +499,14 @@ def start(lab: Lab, machine: Machine) -> None:
     remove_tree(folder / f"{lab.name}.{machine.name}")  # the console's socket of an earlier run
     (folder / "console.log").unlink(missing_ok=True)
     with (folder / "console.log").open("ab") as console:
-        subprocess.Popen(  # noqa: S603 - it outlives this program
+        subprocess.Popen(  # outlives this program
             launch.argv,
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
             cwd="/",
             start_new_session=True,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/dev/shm", "HOME": "/"},  # noqa: S108
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/dev/shm", "HOME": "/"},
         )
 
 

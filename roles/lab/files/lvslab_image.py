@@ -1,4 +1,4 @@
-# Copyright (c) 2025, linuxvirtualserver.lvs contributors
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -27,12 +27,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 GUEST_FILES = pathlib.Path(__file__).resolve().parent / "guest"
 
-# The user-mode-linux of this suite has a kernel with seccomp=on: half the price of a system call of the older ptrace way.
+# The user-mode-linux of this suite has a kernel with seccomp=on: a system call costs half of what the ptrace way takes.
 FAST_KERNEL_SUITE = "forky"
 
 DISTRIBUTIONS = ("bookworm", "trixie")
@@ -98,7 +99,11 @@ MASKED_UNITS = (
     "systemd-update-done.service",
 )
 
-DISK_SIZE = "3G"
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+DISK_SIZE = "3G"  # sparse: a machine's disk takes what it writes
+
+UNUSED_SECONDS = 30 * 24 * 3600
 
 
 class LabError(Exception):
@@ -140,7 +145,6 @@ def say(text: str) -> None:
 
 def die_with_parent() -> None:
     """Ask the kernel to end this process when its parent ends: a killed build leaves no workers behind."""
-    PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -149,13 +153,12 @@ def run(argv: Sequence[str], *, text: str | None = None, timeout: float = 120) -
     try:
         done = subprocess.run(
             argv,
-            input=text,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL if text is None else None,
+            input=text or "",
+            capture_output=True,
+            check=False,
             text=True,
             timeout=timeout,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - this program has no threads
+            preexec_fn=die_with_parent,
             env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
     except FileNotFoundError as exc:
@@ -257,8 +260,8 @@ def mmdebstrap(target: pathlib.Path, suite: str, sources: Sequence[str], options
             "mmdebstrap",
             "--format=directory",
             "--mode=root",
-            "--aptopt=Acquire::Check-Valid-Until \"false\"",
-            "--aptopt=Acquire::Languages \"none\"",
+            '--aptopt=Acquire::Check-Valid-Until "false"',
+            '--aptopt=Acquire::Languages "none"',
             *options,
             suite,
             str(target),
@@ -275,6 +278,7 @@ def in_cache(cache: pathlib.Path, name: str, build: Callable[[pathlib.Path], Non
     """Return the cached folder, built first where there is none yet; a folder appears only when it is complete."""
     folder = cache / name
     if folder.is_dir():
+        os.utime(folder)  # tells forget_unused that somebody uses it
         return folder, False
     half = cache / f"{name}.tmp"
     remove_tree(half)
@@ -288,6 +292,14 @@ def remove_tree(folder: pathlib.Path) -> None:
     """Remove a folder, whether it is there or not."""
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def forget_unused(cache: pathlib.Path) -> None:
+    """Remove what no lab was built from for a month: changed recipes leave their predecessors behind."""
+    for pattern in ("kernel-*", "root-*", "image-*"):
+        for folder in cache.glob(pattern):
+            if time.time() - folder.stat().st_mtime > UNUSED_SECONDS:
+                remove_tree(folder)
 
 
 def sweep(cache: pathlib.Path) -> None:
@@ -304,7 +316,7 @@ def sweep(cache: pathlib.Path) -> None:
 
 
 def install_modules(source: pathlib.Path, target: pathlib.Path, version: str) -> None:
-    """Copy kernel modules without their debugging symbols (a third of the size: loading one in a guest reads it all)."""
+    """Copy kernel modules without their debugging symbols (a guest reads all of a module to load it)."""
     shutil.copytree(source, target, symlinks=True)
     modules = [str(path) for path in target.rglob("*.ko")]
     for start in range(0, len(modules), 200):
@@ -486,4 +498,5 @@ def build_all(
             root, new_root = build_root(cache, sources, distribution, sorted(set(offline_packages)))
             images[distribution], new_image = build_image(cache, root, distribution, kernel)
             changed = changed or new_root or new_image
+        forget_unused(cache)
         return Built(kernel, images, changed)

@@ -1,4 +1,4 @@
-# Copyright (c) 2025, linuxvirtualserver.lvs contributors
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -41,7 +41,7 @@ def run_once(arguments: Sequence[str]) -> int:
     child = os.fork()
     if child == 0:
         try:
-            os.execv(PROGRAM, [NOWHERE, *arguments])  # noqa: S606
+            os.execv(PROGRAM, [NOWHERE, *arguments])
         finally:
             os._exit(127)
     _, ended = os.waitpid(child, 0)

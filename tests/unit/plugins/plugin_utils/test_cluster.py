@@ -329,9 +329,23 @@ def test_an_empty_list_of_services_empties_the_director() -> None:
     assert plan.parts["director"] == {
         "roles": ["director"],
         "network": EMPTY,
-        "director": {"owner": "static", "config": [], "restrict": []},
+        "director": {"groundwork": EMPTY, "owner": "static", "config": [], "restrict": []},
     }
     assert plan.probe == {"vips": [], "services": []}
+
+
+def test_the_ground_is_laid_without_vips_and_with_the_inside_address() -> None:
+    variables = {"director": {"lvs_inside": "10.1.1.1/24"}}
+    director = plan_of([service(forwarding="nat")], variables=variables).parts["director"]
+    assert [entry["address"] for entry in director["network"]["addresses"]] == ["10.1.1.1/24", f"{VIP}/32"]
+    assert [entry["address"] for entry in director["director"]["groundwork"]["addresses"]] == ["10.1.1.1/24"]
+    assert director["director"]["groundwork"]["sysctls"] == director["network"]["sysctls"] != []
+
+
+def test_netmasks_go_to_their_family() -> None:
+    masks = {"timeout": 300, "netmask": 24, "netmask6": 64}
+    plan = plan_of([service(vips=[VIP, VIP6], persistence=masks)])
+    assert {row["address"]: row["persistence"]["netmask"] for row in table(plan)} == {VIP: 24, VIP6: 64}
 
 
 def test_interfaces_that_are_named() -> None:

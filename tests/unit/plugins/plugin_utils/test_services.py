@@ -105,8 +105,9 @@ def test_persistence(written: Any, meant: Any) -> None:
     assert read_one(persistence=written).persistence == meant
 
 
-def test_netmask_of_ipv6_only_may_be_long() -> None:
-    assert read_one(vips=[VIP6], persistence={"netmask": 64}).persistence == {"timeout": 360, "netmask": 64}
+def test_each_family_has_its_netmask() -> None:
+    masks = {"netmask": 24, "netmask6": "64"}
+    assert read_one(vips=[VIP, VIP6], persistence=masks).persistence == {"timeout": 360, "netmask": 24, "netmask6": 64}
 
 
 def test_every_port_with_persistence() -> None:
@@ -170,17 +171,12 @@ SERVICE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"persistence": 0}, r"service web: persistence timeout: 0 is not an integer from 1 to 2678400"),
     ({"persistence": 2678401}, r"persistence timeout: 2678401 is not an integer from 1 to 2678400"),
     ({"persistence": "soon"}, r"persistence timeout: 'soon' is not an integer"),
-    ({"persistence": {"mask": 24}}, r"service web: persistence: unknown 'mask'; known are engine, netmask, timeout"),
+    ({"persistence": {"mask": 24}}, r"service web: persistence: unknown 'mask'; known are engine, netmask, netmask6, timeout"),
     ({"persistence": {"netmask": 33}}, r"persistence netmask: 33 is not an integer from 1 to 32"),
-    ({"vips": [VIP, VIP6], "persistence": {"netmask": 64}}, r"persistence netmask: 64 is not an integer from 1 to 32"),
-    ({"vips": [VIP6], "persistence": {"netmask": 129}}, r"persistence netmask: 129 is not an integer from 1 to 128"),
+    ({"persistence": {"netmask6": 129}}, r"persistence netmask6: 129 is not an integer from 1 to 128"),
     (
         {"persistence": {"netmask": "255.0.255.0"}},
-        r"netmask: '255.0.255.0' is not a netmask .* write the prefix length",
-    ),
-    (
-        {"vips": [VIP6], "persistence": {"netmask": "255.255.255.0"}},
-        r"netmask: '255.255.255.0' is not a netmask of these VIPs; only IPv4 has dotted masks, write a length",
+        r"netmask: '255.0.255.0' is not a netmask; write the prefix length",
     ),
     ({"persistence": {"engine": "S/P"}}, r"service web: persistence engine 'S/P' cannot be a name"),
     ({"one_packet": "maybe"}, r"service web: one_packet: 'maybe' is not a boolean; write true or false"),

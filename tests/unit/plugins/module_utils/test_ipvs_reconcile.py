@@ -1,0 +1,620 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole runs over the fake kernel: what goes wrong, what is said about it, what is left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_kernel as kernel_file
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_reconcile as reconcile_file
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import Environment
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_modules import KernelModules
+from ansible_collections.linuxvirtualserver.lvs.tests.unit.fake_ipvs import (
+    DEL_DEST,
+    DEL_SERVICE,
+    LOCAL,
+    NEW_DEST,
+    NEW_SERVICE,
+    SET_DEST,
+    FakeIpvs,
+)
+
+
+class Machine:
+    """A host with the fake kernel, its modules on a disk of its own, and a clock that jumps."""
+
+    def __init__(self, root: Path) -> None:
+        self.kernel = FakeIpvs()
+        self.root = root
+        self.loads: list[str] = []
+        self.load_error = ""
+        self.time = 0.0
+        self.sleeps: list[float] = []
+        self.on_sleep: Any = None
+        (root / "proc").mkdir()
+        (root / "proc/modules").write_text("ip_vs 1 0 - Live 0x0\nip_vs_wlc 1 0 - Live 0x0\n")
+        (root / "sbin").mkdir()
+        (root / "sbin/modprobe").write_text("")
+        (root / "sbin/modprobe").chmod(0o755)
+        self.proc = root / "proc/ip_vs"
+        self.proc.write_text("")
+
+    def install(self, *names: str) -> None:
+        """Put modules on the disk."""
+        folder = self.root / "lib/modules/6.1.0"
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [f"kernel/net/netfilter/ipvs/{name}.ko.xz: kernel/net/netfilter/ipvs/ip_vs.ko.xz\n" for name in names]
+        (folder / "modules.dep").write_text("".join(lines))
+
+    def unload(self) -> None:
+        """A host on which ip_vs has not been loaded."""
+        self.kernel.loaded = False
+        self.proc.unlink()
+        (self.root / "proc/modules").write_text("")
+
+    def _modprobe(self, arguments: list[str]) -> tuple[int, str]:
+        self.loads.append(arguments[-1])
+        if self.load_error:
+            return 1, self.load_error
+        self.kernel.loaded = True
+        return 0, ""
+
+    def _sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.time += seconds
+        if self.on_sleep:
+            self.on_sleep()
+
+    @property
+    def environment(self) -> Environment:
+        return Environment(
+            KernelModules(str(self.root), "6.1.0", self._modprobe),
+            lambda: Connection(self.kernel.socket),
+            str(self.proc),
+            self._sleep,
+            lambda: self.time,
+        )
+
+    def run(self, config: list[dict[str, Any]], state: str = "merged", **options: Any) -> dict[str, Any]:
+        """One run of the engine."""
+        return reconcile_file.reconcile(config, state, environment=self.environment, **options)
+
+    def rules(self) -> list[str]:
+        """The table as ipvsadm prints it."""
+        rules: list[str] = reconcile_file.gather(environment=self.environment)["rules"]
+        return rules
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def service(port: int = 80, *realservers: str, **fields: Any) -> dict[str, Any]:
+    """A service of 192.168.1.110 with realservers of these addresses."""
+    return {"address": "192.168.1.110", "port": port, "realservers": [{"address": rs} for rs in realservers], **fields}
+
+
+# ---- one run
+
+
+def test_a_run_writes_once_and_verifies(machine: Machine) -> None:
+    result = machine.run([service(80, "10.0.0.1", "10.0.0.2")])
+    assert result["changed"] is True
+    assert result["before"] == []
+    assert [entry["port"] for entry in result["after"]] == [80]
+    assert result["commands"] == machine.rules()
+    assert result["diff"]["before"] == ""
+    assert result["diff"]["after"] == "".join(f"{line}\n" for line in machine.rules())
+    assert machine.kernel.writes == [NEW_SERVICE, NEW_DEST, NEW_DEST]
+
+
+def test_a_second_run_writes_nothing_and_reports_nothing(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    machine.kernel.writes.clear()
+    result = machine.run([service(80, "10.0.0.1")], "overridden")
+    assert machine.kernel.writes == []
+    assert (result["changed"], result["commands"], result["before"], result["after"]) == (False, [], [], [])
+
+
+def test_results_hold_the_services_that_change_or_the_whole_table(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), service(81)])
+    result = machine.run([service(80, "10.0.0.2"), service(81)])
+    assert [entry["port"] for entry in result["before"]] == [80]
+    result = machine.run([service(80, "10.0.0.3")], full=True)
+    assert [entry["port"] for entry in result["before"]] == [80, 81]
+    assert [len(entry["realservers"]) for entry in result["after"]] == [3, 0]
+    assert "192.168.1.110:81" not in result["diff"]["after"]
+
+
+def test_few_services_are_asked_for_one_by_one_and_not_all_are_read(machine: Machine) -> None:
+    machine.run([service(port, "10.0.0.1") for port in range(1000, 1100)])
+    sends = machine.kernel.sends
+    machine.run([service(1050, "10.0.0.1")])
+    assert machine.kernel.sends - sends == 3  # family, the service, its realservers
+
+
+def test_ten_thousand_realservers_are_a_dozen_sends_of_writes(machine: Machine) -> None:
+    config = [service(port, *(f"10.0.{n}.1" for n in range(100))) for port in range(1000, 1100)]
+    machine.run(config)
+    reads = 1 + 1 + 1 + 100  # family, services before, services after, their realservers
+    assert machine.kernel.sends - reads == 11
+    assert len(machine.kernel.writes) == 10100
+
+
+def test_an_unknown_state_is_an_error(machine: Machine) -> None:
+    with pytest.raises(LvsError, match="state 'present' is none of merged"):
+        machine.run([], "present")
+    with pytest.raises(LvsError, match="negative"):
+        machine.run([], drain_timeout=-1)
+
+
+def test_overridden_with_an_empty_config_needs_a_word(machine: Machine) -> None:
+    machine.run([service(80)])
+    with pytest.raises(LvsError, match="allow_empty"):
+        machine.run([], "overridden")
+    assert machine.rules()
+    machine.run([], "overridden", allow_empty=True)
+    assert machine.rules() == []
+
+
+def test_deleted_deletes_what_is_named_and_there(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), service(81)])
+    result = machine.run([service(80), service(99)], "deleted")
+    assert result["commands"] == ["-D -t 192.168.1.110:80"]
+    assert [entry["realserver"] for entry in result["leaving"]] == [{"address": "10.0.0.1", "port": 80}]
+    assert machine.run([service(80), service(99)], "deleted")["changed"] is False
+
+
+def test_an_old_kernel_without_families_of_realservers_is_understood(machine: Machine) -> None:
+    machine.kernel.dest_family = False
+    config = [service(80, "10.0.0.1"), {"address": "2001:db8::1", "port": 80, "realservers": [{"address": "fd00::1"}]}]
+    assert machine.run(config)["changed"] is True
+    assert machine.run(config, "overridden")["changed"] is False
+
+
+def test_local_addresses_converge_although_the_kernel_calls_them_local(machine: Machine) -> None:
+    machine.kernel.local = {bytes([10, 0, 0, 1])}
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")])
+    (svc,) = machine.kernel.table.values()
+    assert {dest.fwd for dest in svc.dests.values()} == {LOCAL, 3}
+    assert machine.run([service(80, "10.0.0.1", "10.0.0.2")], "overridden")["changed"] is False
+
+
+# ---- refusals
+
+
+def test_what_was_written_before_a_refusal_is_rolled_back(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    before = machine.kernel.copy()
+    with pytest.raises(LvsError) as caught:
+        machine.run(
+            [
+                service(80, "10.0.0.2", scheduler="rr"),
+                {"address": "2001:db8::1", "port": 80, "realservers": [{"address": "fe80::1"}]},
+            ],
+            "overridden",
+        )
+    assert machine.kernel.copy() == before
+    assert "adding realserver [fe80::1]:80 of TCP service [2001:db8::1]:80 was refused" in caught.value.message
+    assert "rolled back" in caught.value.message
+    assert caught.value.details["rolled_back"] is True
+    assert [failure["command"] for failure in caught.value.details["failures"]] == [
+        "-a -t [2001:db8::1]:80 -r [fe80::1]:80 -g -w 1"
+    ]
+
+
+def test_a_roll_back_that_fails_says_what_is_left_to_do(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    machine.kernel.writes.clear()
+    machine.kernel.refuse = {1: errno.EINVAL, **dict.fromkeys(range(2, 20), errno.ENOMEM)}
+    with pytest.raises(LvsError, match="Rolling back failed too") as caught:
+        machine.run([service(80, "10.0.0.1", "10.0.0.2", "10.0.0.3")])
+    assert caught.value.details["rolled_back"] is False
+    assert caught.value.details["rollback_commands"] == ["-d -t 192.168.1.110:80 -r 10.0.0.2:80"]
+
+
+@pytest.mark.parametrize(
+    ("number", "config", "words"),
+    [
+        (errno.ENOENT, service(80, scheduler="rr"), "has no scheduler rr (module ip_vs_rr)"),
+        (errno.EAFNOSUPPORT, service(80), "IPv6 is switched off"),
+        (errno.ENOPROTOOPT, service(80), "module ip_vs is being unloaded"),
+        (errno.ENOMEM, service(80), "no memory left"),
+        (errno.EPERM, service(80), "CAP_NET_ADMIN"),
+        (errno.ENOSPC, service(80), "No space left on device (ENOSPC)"),
+    ],
+)
+def test_a_refusal_is_told_in_words(machine: Machine, number: int, config: dict[str, Any], words: str) -> None:
+    machine.kernel.refuse = {0: number}
+    with pytest.raises(LvsError) as caught:
+        machine.run([config])
+    assert "adding TCP service 192.168.1.110:80 was refused" in caught.value.message
+    assert words in caught.value.message
+
+
+def test_mixed_families_and_a_sync_daemon_are_named_as_the_reason(machine: Machine) -> None:
+    machine.kernel.sync_running = True
+    entry = {"address": "fd00::1", "forwarding": "tun"}
+    with pytest.raises(LvsError, match="no connection synchronisation daemon runs"):
+        machine.run([{"address": "192.168.1.110", "port": 80, "realservers": [entry]}])
+
+
+def test_without_the_right_to_read_the_reason_is_said(machine: Machine) -> None:
+    machine.kernel.allowed = False
+    with pytest.raises(LvsError, match="Reading the IPVS table is not allowed: the kernel answered EPERM"):
+        machine.run([service(80)])
+
+
+def test_many_refusals_are_counted_not_listed(machine: Machine) -> None:
+    machine.kernel.refuse = dict.fromkeys(range(30), errno.EINVAL)
+    with pytest.raises(LvsError, match="and 20 more") as caught:
+        machine.run([service(port) for port in range(1, 31)])
+    assert len(caught.value.details["failures"]) == 30
+
+
+# ---- somebody else at work
+
+
+def test_another_program_that_adds_the_same_does_no_harm(machine: Machine) -> None:
+    other = service(80, "10.0.0.1")
+    machine.kernel.meanwhile = [lambda: machine.run([other])]
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")], "replaced")
+    assert machine.rules() == [
+        "-A -t 192.168.1.110:80 -s wlc",
+        "-a -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 1",
+        "-a -t 192.168.1.110:80 -r 10.0.0.2:80 -g -w 1",
+    ]
+
+
+def test_another_program_that_deletes_what_leaves_does_no_harm(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")])
+    machine.kernel.meanwhile = [lambda: machine.run([service(80, "10.0.0.2")], "replaced")]
+    machine.run([service(80)], "replaced")
+    assert machine.rules() == ["-A -t 192.168.1.110:80 -s wlc"]
+
+
+def test_another_program_that_deletes_the_service_does_no_harm(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    machine.kernel.meanwhile = [machine.kernel.table.clear]
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")], "replaced")
+    assert len(machine.rules()) == 3
+
+
+def test_a_program_that_never_stops_writing_is_reported(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    (svc,) = machine.kernel.table.values()
+
+    class Stubborn(dict[Any, Any]):
+        def __setitem__(self, key: Any, dest: Any) -> None:
+            dest.weight = 7
+            super().__setitem__(key, dest)
+
+    svc.dests = Stubborn(svc.dests)
+    with pytest.raises(LvsError, match="accepted these changes but does not show them") as caught:
+        machine.run([{"address": "192.168.1.110", "port": 80, "realservers": [{"address": "10.0.0.1", "weight": 3}]}])
+    assert "-e -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 3" in caught.value.message
+
+
+def test_lost_answers_lead_to_reading_again(machine: Machine) -> None:
+    machine.kernel.lose = {2}  # family, the service, then the writes
+    result = machine.run([service(80, "10.0.0.1")])
+    assert result["changed"] is True
+    assert machine.kernel.writes == [NEW_SERVICE, NEW_DEST]
+
+
+def test_a_refusal_whose_answer_was_lost_is_found_out(machine: Machine) -> None:
+    machine.kernel.lose = {2}
+    entry = [{"address": "2001:db8::1", "port": 80, "realservers": [{"address": "fe80::1"}]}]
+    with pytest.raises(LvsError, match="does not take fe80::1 as a realserver"):
+        machine.run(entry)
+    assert machine.kernel.table == {}
+
+
+# ---- drain
+
+
+def leaving(machine: Machine, active: list[int]) -> None:
+    """Two realservers, of which the first has this many connections, one look after the other."""
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")])
+    (svc,) = machine.kernel.table.values()
+    key = (2, bytes([10, 0, 0, 1]), 80)
+    svc.dests[key].active = active.pop(0)
+
+    def pass_time() -> None:
+        if active:
+            svc.dests[key].active = active.pop(0)
+
+    machine.on_sleep = pass_time
+    machine.kernel.writes.clear()
+
+
+def test_a_realserver_leaves_when_its_connections_are_gone(machine: Machine) -> None:
+    leaving(machine, [2, 1, 0, 1, 0, 0])
+    result = machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=60)
+    assert machine.kernel.writes == [SET_DEST, DEL_DEST]
+    assert len(machine.sleeps) == 5  # one quiet look is not enough
+    assert result["leaving"][0]["active"] == 0
+    assert result["commands"] == [
+        "-e -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 0",
+        "-d -t 192.168.1.110:80 -r 10.0.0.1:80",
+    ]
+
+
+def test_a_realserver_leaves_when_the_time_is_over(machine: Machine) -> None:
+    leaving(machine, [2, 1])
+    result = machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=10)
+    assert sum(machine.sleeps) == 10
+    assert result["leaving"] == [
+        {
+            "protocol": "tcp",
+            "address": "192.168.1.110",
+            "port": 80,
+            "realserver": {"address": "10.0.0.1", "port": 80},
+            "active": 1,
+            "inactive": 0,
+            "persistent": 0,
+        }
+    ]
+
+
+def test_without_a_drain_timeout_nobody_waits_and_the_connections_are_told(machine: Machine) -> None:
+    leaving(machine, [2])
+    result = machine.run([], "overridden", allow_empty=True)
+    assert machine.sleeps == []
+    assert machine.kernel.writes == [DEL_SERVICE]
+    assert [entry["active"] for entry in result["leaving"]] == [2, 0]
+
+
+def test_check_mode_tells_who_would_leave_and_does_not_wait(machine: Machine) -> None:
+    leaving(machine, [2])
+    result = machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=60, check=True)
+    assert machine.sleeps == []
+    assert machine.kernel.writes == []
+    assert result["leaving"][0]["active"] == 2
+    assert len(result["commands"]) == 2
+
+
+# ---- modules
+
+
+def test_a_bare_host_in_check_mode_counts_as_empty_and_stays_bare(machine: Machine) -> None:
+    machine.unload()
+    machine.install("ip_vs", "ip_vs_wlc")
+    result = machine.run([service(80, "10.0.0.1")], check=True)
+    assert result["notes"] == ["Module ip_vs is not loaded; the table counts as empty. A real run loads it."]
+    assert len(result["commands"]) == 2
+    assert machine.loads == []
+    assert machine.kernel.sends == 0  # even asking for the family would load the module
+
+
+def test_a_bare_host_gets_ip_vs_and_its_scheduler_loaded(machine: Machine) -> None:
+    machine.unload()
+    machine.install("ip_vs", "ip_vs_wlc")
+    assert machine.run([service(80, "10.0.0.1")])["changed"] is True
+    assert machine.loads == ["ip_vs", "ip_vs_wlc"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_kernel_that_cannot_have_ip_vs_is_an_error_in_both_modes(machine: Machine, check: bool) -> None:
+    machine.unload()
+    machine.install("ip_tables")
+    with pytest.raises(LvsError, match=r"neither built in nor in .*CONFIG_IP_VS"):
+        machine.run([service(80)], check=check)
+
+
+def test_ip_vs_that_does_not_load_is_an_error_that_says_why(machine: Machine) -> None:
+    machine.unload()
+    machine.install("ip_vs")
+    machine.load_error = "modprobe: ERROR: could not insert 'ip_vs': Operation not permitted"
+    with pytest.raises(LvsError, match="could not be loaded: modprobe: ERROR: could not insert"):
+        machine.run([service(80)])
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_scheduler_that_is_nowhere_is_named_before_anything_is_written(machine: Machine, check: bool) -> None:
+    machine.install("ip_vs", "ip_vs_wlc", "ip_vs_rr")
+    with pytest.raises(LvsError) as caught:
+        machine.run(
+            [service(80), service(81, scheduler="twos"), service(82, persistence={"engine": "sip"})], check=check
+        )
+    assert "scheduler twos of TCP service 192.168.1.110:81: module ip_vs_twos is neither" in caught.value.message
+    assert "persistence engine sip of TCP service 192.168.1.110:82: module ip_vs_pe_sip" in caught.value.message
+    assert machine.kernel.writes == []
+
+
+def test_a_scheduler_that_does_not_load_is_named_before_anything_is_written(machine: Machine) -> None:
+    machine.install("ip_vs", "ip_vs_rr")
+    machine.load_error = "modprobe: ERROR: Key was rejected by service"
+    with pytest.raises(LvsError, match="module ip_vs_rr could not be loaded: modprobe: ERROR: Key was rejected"):
+        machine.run([service(80), service(81, scheduler="rr")])
+    assert machine.kernel.writes == []
+
+
+def test_without_module_files_the_kernel_itself_is_asked(machine: Machine) -> None:
+    """In a container the kernel's modules are on its host."""
+    assert machine.run([service(80, scheduler="rr")])["changed"] is True
+    with pytest.raises(LvsError, match="has no scheduler twos"):
+        machine.run([service(81, scheduler="twos")])
+    assert machine.loads == []
+
+
+def test_a_scheduler_in_use_is_not_looked_for(machine: Machine) -> None:
+    machine.run([service(80, scheduler="rr")])
+    machine.install("ip_vs")
+    assert machine.run([service(80, scheduler="rr", one_packet=False), service(80)][:1])["changed"] is False
+
+
+# ---- saved table
+
+
+@pytest.fixture
+def path(machine: Machine) -> Path:
+    return machine.root / "etc/lvs/ipvs.json"
+
+
+def test_what_is_wanted_is_saved_for_root_alone(machine: Machine, path: Path) -> None:
+    result = machine.run([service(80, "10.0.0.1")], save=str(path))
+    assert f"{path} was written." in result["notes"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    content = json.loads(path.read_text())
+    assert content == {"version": 1, "restrict": [], "config": result["after"]}
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_same_table_is_not_saved_again(machine: Machine, path: Path) -> None:
+    machine.run([service(80, "10.0.0.1")], save=str(path))
+    before = path.stat()
+    result = machine.run([service(80, "10.0.0.1")], save=str(path))
+    assert (result["changed"], result["notes"]) == (False, [])
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_a_missing_file_alone_is_a_change(machine: Machine, path: Path) -> None:
+    machine.run([service(80)])
+    assert machine.run([service(80)], save=str(path), check=True)["changed"] is True
+    assert not path.exists()
+    assert machine.run([service(80)], save=str(path))["changed"] is True
+    assert path.exists()
+
+
+def test_only_what_was_saved_before_is_ours_to_override(machine: Machine, path: Path) -> None:
+    machine.run([service(99)])
+    machine.run([service(80), service(81)], "overridden", save=str(path))
+    result = machine.run([service(81)], "overridden", save=str(path))
+    assert result["commands"] == ["-D -t 192.168.1.110:80"]
+    assert [line.split()[2] for line in machine.rules()] == ["192.168.1.110:81", "192.168.1.110:99"]
+
+
+def test_restrict_and_the_saved_table_together_are_ours(machine: Machine, path: Path) -> None:
+    machine.run([service(80)], "overridden", save=str(path))
+    machine.run([service(81), service(82)])
+    result = machine.run(
+        [service(82)], "overridden", save=str(path), restrict=[{"port": 81}, {"port": 82, "protocol": None}]
+    )
+    assert result["commands"] == ["-D -t 192.168.1.110:80", "-D -t 192.168.1.110:81"]
+    assert json.loads(path.read_text())["restrict"] == [{"port": 81}, {"port": 82}]
+
+
+def test_merging_and_deleting_keep_the_rest_of_the_saved_table(machine: Machine, path: Path) -> None:
+    def ports() -> list[int]:
+        return [entry["port"] for entry in json.loads(path.read_text())["config"]]
+
+    machine.run([service(80)], save=str(path))
+    machine.run([service(81)], save=str(path))
+    assert ports() == [80, 81]
+    machine.run([service(80)], "deleted", save=str(path))
+    assert ports() == [81]
+    result = machine.run([service(81)], "deleted", save=str(path))
+    assert not path.exists()
+    assert f"{path} was removed." in result["notes"]
+
+
+def test_nothing_is_saved_when_writing_failed(machine: Machine, path: Path) -> None:
+    machine.kernel.refuse = {0: errno.EINVAL}
+    with pytest.raises(LvsError):
+        machine.run([service(80)], save=str(path))
+    assert not path.exists()
+
+
+def test_the_saved_table_comes_back_as_it_was(machine: Machine, path: Path) -> None:
+    config = [
+        {
+            "address": "192.168.1.110",
+            "port": 80,
+            "scheduler": "sh",
+            "scheduler_flags": ["sh-port"],
+            "persistence": {"timeout": 60, "netmask": "255.0.255.0"},
+            "realservers": [{"address": "10.0.0.1", "weight": 0, "upper_threshold": 9, "lower_threshold": 3}],
+        }
+    ]
+    machine.run(config, save=str(path))
+    rules = machine.rules()
+    machine.kernel.table.clear()
+    restored = reconcile_file.restore(str(path), machine.environment)
+    assert restored["changed"] is True
+    assert restored["commands"] == machine.rules() == rules
+    assert reconcile_file.restore(str(path), machine.environment)["changed"] is False
+
+
+def test_restoring_leaves_alone_what_is_not_ours(machine: Machine, path: Path) -> None:
+    machine.run([service(80)], "overridden", save=str(path), restrict=[{"address": "192.168.1.0/24"}])
+    machine.run([service(81), {"address": "10.0.0.1", "port": 80}])
+    reconcile_file.restore(str(path), machine.environment)
+    assert machine.rules() == ["-A -t 10.0.0.1:80 -s wlc", "-A -t 192.168.1.110:80 -s wlc"]
+
+
+def test_restoring_without_a_file_does_nothing(machine: Machine, path: Path) -> None:
+    result = kernel_file.restore(str(path))
+    assert (result["changed"], result["commands"]) == (False, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "not valid JSON"),
+        ("[]", "not of version 1"),
+        ('{"version": 2, "config": []}', "not of version 1"),
+        ('{"version": 1, "config": [{"address": "x", "port": 80}]}', "cannot be used"),
+    ],
+)
+def test_a_broken_saved_table_is_an_error_before_anything_is_written(
+    machine: Machine, path: Path, text: str, why: str
+) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(LvsError, match=why):
+        machine.run([service(80)], save=str(path))
+    assert machine.kernel.writes == []
+
+
+def test_a_link_is_not_followed(machine: Machine, path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.symlink_to(machine.root / "elsewhere")
+    (machine.root / "elsewhere").write_text("{}")
+    with pytest.raises(LvsError, match="must be a file, not a link"):
+        machine.run([service(80)], save=str(path))
+
+
+# ---- reading
+
+
+def test_gathering_returns_what_reconciling_takes(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), {"fwmark": 7, "persistence": {}, "realservers": [{"address": "10.0.0.2"}]}])
+    config = reconcile_file.gather(environment=machine.environment)["config"]
+    assert machine.run(config, "overridden")["changed"] is False
+
+
+def test_gathering_counts_connections_beside_the_config(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), service(81)])
+    for svc in machine.kernel.table.values():
+        for dest in svc.dests.values():
+            dest.active, dest.inactive, dest.persistent = 3, 2, 1
+    result = reconcile_file.gather([{"port": 80}], True, machine.environment)
+    name = {"protocol": "tcp", "address": "192.168.1.110", "port": 80}
+    assert result["connections"] == [
+        {**name, "realservers": [{"address": "10.0.0.1", "port": 80, "active": 3, "inactive": 2, "persistent": 1}]}
+    ]
+    (stats,) = result["stats"]
+    assert {key: stats[key] for key in name} == name
+    assert stats["connections"] == 1 << 33
+    assert stats["realservers"][0]["out_bytes"] == 5 << 33
+
+
+def test_gathering_on_a_bare_host_loads_nothing(machine: Machine) -> None:
+    machine.unload()
+    machine.install("ip_tables")
+    result = reconcile_file.gather(stats=True, environment=machine.environment)
+    assert result == {"loaded": False, "config": [], "rules": [], "connections": [], "stats": []}
+    assert machine.kernel.sends == 0
