@@ -68,7 +68,7 @@ def existing(*paths: str) -> list[str]:
 
 def lint(_args: argparse.Namespace) -> list[Step]:
     # Programs and test suites with modules of their own beside them, each checked where it runs: names may repeat.
-    programs = [*ROOT.glob("roles/*/files/**/*.py"), *ROOT.glob("molecule/*/tests/*.py")]
+    programs = [*ROOT.glob("roles/*/files/**/*.py"), *ROOT.glob("molecule/**/*.py")]
     settings = ["--config-file", str(ROOT / "pyproject.toml")]
     checks = [
         Step(
@@ -117,16 +117,22 @@ def molecule(args: argparse.Namespace) -> list[Step]:
         *([] if args.keep else [fresh]),
         # One lab for all: scenario `default` boots it, the others use it in turn.
         Step("molecule, lab up", ["molecule", "create"], 15, frame=True),
-        *(
-            Step(
-                f"molecule, {name}",
-                ["molecule", "test", "--scenario-name", name, "--destroy", "never"],
-                25,
-                junit=f"results/molecule-{name}.xml",
-                counts_itself=True,
-                when_failed=("molecule", "cleanup", "--scenario-name", name),
-            )
-            for name in scenarios
+        *(step for name in scenarios for step in scenario_steps(name)),
+    ]
+
+
+def scenario_steps(name: str) -> list[Step]:
+    """A scenario with its report; prepare is forced, for molecule remembers only that some scenario was prepared."""
+    chosen = ["--scenario-name", name]
+    return [
+        Step(f"molecule, {name}, prepare", ["molecule", "prepare", "--force", *chosen], 10),
+        Step(
+            f"molecule, {name}",
+            ["molecule", "test", "--destroy", "never", *chosen],
+            25,
+            junit=f"results/molecule-{name}.xml",
+            counts_itself=True,
+            when_failed=("molecule", "cleanup", *chosen),
         ),
     ]
 

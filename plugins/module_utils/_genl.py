@@ -36,7 +36,7 @@ SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 4 << 20
 RECEIVE_BYTES = 1 << 17  # the kernel fills at most 32 KiB at a time
 MESSAGES_PER_SEND = 1000
-TIMEOUT_SECONDS = 20.0  # replies are queued before send() returns; waiting longer than this means that they are lost
+TIMEOUT_SECONDS = 20  # replies are queued before send() returns; waiting longer than this means that they are lost
 
 HEADER = struct.Struct("=IHHIIBBxx")  # length, type, flags, sequence, port; command, version
 _MESSAGE = struct.Struct("=IHHI")
@@ -86,8 +86,9 @@ def open_socket() -> socket.socket:
         sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
     except OSError:  # before Linux 4.3; the answers are only longer
         pass
+    # The kernel keeps the time: a timeout of Python's own would ask poll() before every single receive.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_SECONDS, 0))
     sock.bind((0, 0))
-    sock.settimeout(TIMEOUT_SECONDS)
     return sock
 
 
@@ -119,14 +120,14 @@ class Connection:
         try:
             replies = self.request(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, attribute, f"Looking up netlink family {name}")
         except GenlError as exc:
-            if exc.errno == errno.ENOENT:
-                raise FamilyMissing(f"The running kernel has no generic netlink family {name}.") from exc
-            raise
+            if exc.errno != errno.ENOENT:
+                raise
+            replies = []
         for reply in replies:
             for kind, start, _end in attributes(reply.buffer, reply.start, reply.end):
                 if kind == CTRL_ATTR_FAMILY_ID:
                     return int(struct.unpack_from("=H", reply.buffer, start)[0])
-        raise FamilyMissing(f"The kernel answered for generic netlink family {name} without naming its number.")
+        raise FamilyMissing(f"The running kernel has no generic netlink family {name}.")
 
     def request(self, family: int, command: int, payload: bytes, doing: str) -> list[Payload]:
         """One request with its replies."""
@@ -235,18 +236,12 @@ class Connection:
 
     def _drain(self) -> None:
         """Empty the queue, so that the next request does not meet old answers."""
-        self._socket.settimeout(0)
-        try:
-            while True:
-                try:
-                    self._socket.recv(RECEIVE_BYTES)
-                except BlockingIOError:
+        while True:
+            try:
+                self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except OSError as exc:
+                if exc.errno != errno.ENOBUFS:
                     return
-                except OSError as exc:
-                    if exc.errno != errno.ENOBUFS:
-                        return
-        finally:
-            self._socket.settimeout(TIMEOUT_SECONDS)
 
 
 def messages(buffer: bytes) -> Iterator[tuple[int, int, int, int]]:

@@ -398,7 +398,8 @@ def _reason(operation: Operation, number: int) -> str:
             )
         return (
             f"the kernel ({name}) does not take {model.address_text(family, address)} as a realserver. It must be a "
-            "unicast address, not a link-local one unless it is the director's own; a gue tunnel needs a port."
+            "unicast address, not a link-local one unless it is the director's own; a gue tunnel needs a port; and "
+            "a director without a single address (not even lo is up) takes none."
         )
     if number in words:
         return f"{words[number]} ({name})."

@@ -70,15 +70,19 @@ def remembered(entries: Entries) -> dict[str, Item]:
 
 def derived(want: Iterable[Item], entries: Entries, found: Found, keep: bool) -> list[Sysctl]:
     """Settings that follow from wanted ones: accept_ra=2 before IPv6 forwarding. ``keep``: what we remember counts."""
-    wanted = [*(remembered(entries).values() if keep else ()), *want]
-    sysctls = {item.key: item.value for item in wanted if isinstance(item, Sysctl)}
-    forwarding = any(sysctls.get(key, "0") != "0" for key in effects.FORWARD_IPV6)
-    ours = [str(entry["want"]["key"]) for entry in entries.values() if entry.get("derived")]
-    stated = sysctls.keys() - set(ours)
+    kept = {ident: item for ident, item in remembered(entries).items() if not entries[ident].get("derived")}
+    wanted = [*(kept.values() if keep else ()), *want]
+    stated = {item.key: item.value for item in wanted if isinstance(item, Sysctl)}
+    forwarding = any(stated.get(key, "0") != "0" for key in effects.FORWARD_IPV6)
     # Nobody advertises routes on a tunnel or dummy device of ours.
-    devices = {item.name for item in (*want, *remembered(entries).values()) if isinstance(item, Device)}
+    devices = {item.name for item in (*want, *kept.values()) if isinstance(item, Device)}
     interfaces = [name for name in found.interfaces if name not in devices]
-    needed = effects.router_advertisements(forwarding, found.sysctls, ours, interfaces)
+    values = dict(found.sysctls)
+    for entry in entries.values():
+        # What counts is the value without us: one that leaves in this run is back by then.
+        if entry.get("section") == "sysctls" and values.get(entry["want"]["key"]) is not None:
+            values[entry["want"]["key"]] = str(entry["before"])
+    needed = effects.router_advertisements(forwarding, values, interfaces)
     return [Sysctl(key, value) for key, value in needed.items() if key not in stated]
 
 
@@ -178,12 +182,15 @@ class _Comparison:
         return self.found.sysctls.get(key)
 
     def _write(self, key: str, value: str) -> dict[str, str]:
-        """Note that a setting gets a value; returns what the kernel moves by that, with the values from before."""
+        """Note that a setting gets a value; returns what the kernel moves by that, with the values from before.
+
+        Also what keeps its value this time: the way back may move it.
+        """
         self.now[key] = value
         moved = {}
         for name, moved_value in effects.moves(key, value, self.found.interfaces).items():
             have = self.now.get(name)
-            if have is not None and have != moved_value:
+            if have is not None:
                 moved[name] = have
                 self.now[name] = moved_value
         return moved

@@ -64,9 +64,7 @@ def advertisement_keys(interfaces: Iterable[str]) -> list[str]:
 
 
 def router_advertisements(
-    forwarding: bool, values: Mapping[str, str | None], ours: Iterable[str], interfaces: Iterable[str]
+    forwarding: bool, values: Mapping[str, str | None], interfaces: Iterable[str]
 ) -> dict[str, str]:
     """What stands before IPv6 forwarding: a host that forwards drops advertised routes unless accept_ra is 2."""
-    mine = set(ours)
-    keys = [key for key in advertisement_keys(interfaces) if values.get(key) is not None] if forwarding else []
-    return {key: "2" for key in keys if values[key] == "1" or key in mine}
+    return {key: "2" for key in advertisement_keys(interfaces) if forwarding and values.get(key) == "1"}

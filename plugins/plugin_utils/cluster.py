@@ -240,6 +240,9 @@ class _Compiler:
         table = self.tables.setdefault(director.name, [])
         if cluster.services:
             part.module("ip_vs")
+            # An entry of a finished connection outlives a deleted realserver; a client that uses its port again would
+            # be dropped without a word until the entry expires. So it is rescheduled (HOWTO 4.14, 4.20).
+            part.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
         for service in cluster.services:
             if service.scheduler != "none":
                 part.module(f"ip_vs_{service.scheduler}")

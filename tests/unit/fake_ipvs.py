@@ -320,9 +320,6 @@ class FakeSocket:
         """The send buffer, as the kernel doubles it."""
         return 2 << 20 if option == socket.SO_SNDBUF else 0
 
-    def settimeout(self, _seconds: float | None) -> None:
-        """Answers are there at once or never."""
-
     def close(self) -> None:
         """Note that it was given back."""
         self.closed = True
@@ -345,7 +342,7 @@ class FakeSocket:
             self._queue += answers
         return len(data)
 
-    def recv(self, _size: int) -> bytes:
+    def recv(self, _size: int, _flags: int = 0) -> bytes:
         """The next answer."""
         if self._lost:
             self._lost = False

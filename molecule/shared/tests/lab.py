@@ -86,9 +86,9 @@ class Lab:
         return self.run(name, f"cat /sys/class/net/{interface}/address").strip()
 
     def control(self, *arguments: str) -> None:
-        """The lab's own program: start and kill machines."""
-        program = ROOT / "roles/lab/files/lvslab.py"
-        subprocess.run(["/usr/bin/python3", str(program), *arguments], check=True, timeout=120)
+        """The lab's own program: `kill` a machine's process, `start` it again."""
+        program = LAB / "bin/lvslab.py"
+        subprocess.run(["/usr/bin/python3", str(program), "--lab", str(LAB), *arguments], check=True, timeout=120)
 
     def wait(self, name: str, command: str = "true", seconds: float = 60) -> None:
         """Until the command succeeds there; bounded."""

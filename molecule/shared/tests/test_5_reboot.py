@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from lab import LAB, Lab, expect_shares
+from lab import Lab, expect_shares
 
 VIPS = ["192.168.1.110", "2001:db8:1::110"]
 
@@ -14,13 +14,12 @@ VIPS = ["192.168.1.110", "2001:db8:1::110"]
 def reboot(lab: Lab, name: str) -> None:
     boot = lab.run(name, "cat /proc/sys/kernel/random/boot_id").strip()
     lab.run(name, "systemctl reboot", check=False)
-    lab.control("restarted", str(LAB), name)
     lab.wait(name, f"! grep -q {boot} /proc/sys/kernel/random/boot_id")
 
 
 def kill(lab: Lab, name: str) -> None:
-    lab.control("kill", str(LAB), name)
-    lab.control("start", str(LAB), name)
+    lab.control("kill", name)
+    lab.control("start", name)
 
 
 @pytest.mark.parametrize("how", [reboot, kill])

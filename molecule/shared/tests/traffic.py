@@ -19,16 +19,25 @@ MAX_SECONDS = 150.0
 GET = b"GET / HTTP/1.1\r\nHost: lvs\r\nConnection: close\r\n\r\n"
 
 
+losses: list[str] = []
+
+
 def tcp(address: str, port: int, request: bytes, timeout: float = TIMEOUT) -> list[str] | None:
-    """One request over a connection of its own."""
-    try:
-        with socket.create_connection((address, port), timeout=timeout) as connection:
+    """One request over a connection of its own; `losses` says when and why one failed."""
+    stage, start = "connect", time.gmtime()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect((address, port))
+            stage = "request"
             connection.sendall(request)
             received = b""
             while part := connection.recv(4096):
                 received += part
-    except OSError:
-        return None
+        except OSError as error:
+            own = connection.getsockname()[1]
+            losses.append(f"{time.strftime('%H:%M:%S', start)} {stage} from port {own}: {error}")
+            return None
     body = received.partition(b"\r\n\r\n")[2]
     return body.decode().split() or None
 
@@ -56,16 +65,16 @@ def ask(protocol: str, address: str, port: int, count: int) -> list[list[str] | 
     return [tcp(address, port, GET) if protocol == "tcp" else udp(address, port) for _ in range(count)]
 
 
-def stream(address: str, port: int, stop: pathlib.Path) -> dict[str, int]:
+def stream(address: str, port: int, stop: pathlib.Path) -> dict[str, object]:
     """Ask one after another until the file `stop` appears; what was answered by whom, and what was lost."""
-    seen: dict[str, int] = {"lost": 0}
+    seen: dict[str, int] = {}
     end = time.monotonic() + MAX_SECONDS
     while not stop.exists() and time.monotonic() < end:
         answer = tcp(address, port, GET)
-        name = answer[0] if answer else "lost"
-        seen[name] = seen.get(name, 0) + 1
+        if answer:
+            seen[answer[0]] = seen.get(answer[0], 0) + 1
         time.sleep(0.02)
-    return seen
+    return {**seen, "lost": losses}
 
 
 def hold(address: str, port: int, stop: pathlib.Path) -> list[str] | None:

@@ -21,274 +21,30 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import dataclasses
-import ipaddress
 import json
 import os
 import pathlib
 import re
-import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lvslab_image import DISTRIBUTIONS, Built, LabError, build_all, locked, remove_tree, run, say, sweep
-
-MANAGEMENT = ipaddress.IPv4Network("10.255.0.0/24")
-FIRST_HOST = 11  # the namespace itself is 1
-CONSOLE_LINES = 30
-SECONDS_TO_SSH = 120
-
-# Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
-NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+from lvslab_description import MANAGEMENT, Lab, Machine, namespace_of, read_lab
+from lvslab_image import Built, LabError, build_all, kvm_works, locked, remove_tree, run, say, sweep
+from lvslab_launch import Launch, as_disk, kept_launch, launch_of
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h; os.CLONE_NEWNET is there from Python 3.12 on, like os.setns
+CONSOLE_LINES = 30
 
-MACHINE_PROGRAM = pathlib.Path(__file__).resolve().parent / "lvslab_machine.py"
+# A machine's process is the one with its name after one of these: user-mode-linux, qemu.
+NAMING_ARGUMENTS = ("umid=", "guest=")
 
-
-# ---------------------------------------------------------------------------------------------- the description
-
-
-@dataclasses.dataclass(frozen=True)
-class Nic:
-    """One data interface of a machine: eth1, eth2 ... in the order of the description."""
-
-    network: str
-    addresses: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Route:
-    """One route of a machine."""
-
-    destination: str
-    gateway: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Machine:
-    """One machine as described; its index gives it its management address."""
-
-    name: str
-    index: int
-    distribution: str
-    memory: int
-    nics: tuple[Nic, ...]
-    routes: tuple[Route, ...]
-    sysctls: tuple[tuple[str, str], ...]
-    responder: bool
-
-    @property
-    def address(self) -> str:
-        """Where it is managed."""
-        return str(MANAGEMENT[FIRST_HOST + self.index])
-
-    def mac(self, nic: int) -> str:
-        """The hardware address of an interface (0 is the management one); locally administered."""
-        return f"02:4c:56:53:{self.index:02x}:{nic:02x}"
-
-    def tap(self, nic: int) -> str:
-        """The host's end of an interface."""
-        return f"{self.name}-{nic}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Lab:
-    """A described lab."""
-
-    name: str
-    directory: pathlib.Path
-    cache: pathlib.Path
-    backend: str
-    networks: tuple[str, ...]
-    machines: tuple[Machine, ...]
-    offline_packages: tuple[str, ...]
-    allow_distribution_kernel: bool
-
-    @property
-    def namespace(self) -> str:
-        """The network namespace everything of this lab lives in."""
-        return namespace_of(self.name)
-
-    def folder(self, machine: Machine) -> pathlib.Path:
-        """A machine's own folder: its disk, its configuration, its console."""
-        return self.directory / "machines" / machine.name
-
-    def token(self, machine: Machine) -> str:
-        """The one argument that names a machine's process."""
-        return f"umid={self.name}.{machine.name}"
-
-
-def namespace_of(name: str) -> str:
-    """The network namespace of the lab with this name."""
-    return f"lvslab-{name}"
-
-
-def read_lab(directory: pathlib.Path) -> Lab:
-    """Read and check DIRECTORY/lab.json; every mistake of it is in one message."""
-    path = directory / "lab.json"
-    try:
-        described = json.loads(path.read_text())
-    except FileNotFoundError as exc:
-        raise LabError(f"{path}: no lab is described there; bring one up with playbook lab_up") from exc
-    except ValueError as exc:
-        raise LabError(f"{path}: not JSON: {exc}") from exc
-    return parse_lab(described, directory)
-
-
-def parse_lab(described: dict[str, object], directory: pathlib.Path) -> Lab:
-    """The lab a description means, or all of its mistakes."""
-    wrong: list[str] = []
-    networks = tuple(str(network["name"]) for network in _dicts(described.get("networks")))
-    machines = tuple(_machine(index, entry) for index, entry in enumerate(_dicts(described.get("machines"))))
-    for kind, names in (("network", networks), ("machine", tuple(machine.name for machine in machines))):
-        wrong += [f"{kind} {name}: described twice" for name in sorted({n for n in names if names.count(n) > 1})]
-        wrong += [
-            f"{kind} {name}: the name must be 1 to 12 of a-z, 0-9 and -, a letter first"
-            for name in names
-            if not NAME.fullmatch(name)
-        ]
-    if "mgmt" in networks:
-        wrong.append("network mgmt: the name is taken by the management network, which every machine has")
-    if not machines:
-        wrong.append("lab_machines: no machine is described")
-    if len(machines) > MANAGEMENT.num_addresses - FIRST_HOST - 1:
-        wrong.append(f"lab_machines: more than {MANAGEMENT.num_addresses - FIRST_HOST - 1} machines")
-    for machine in machines:
-        wrong += [f"machine {machine.name}: {mistake}" for mistake in _mistakes(machine, networks)]
-    if wrong:
-        raise LabError("the lab's description has mistakes:\n- " + "\n- ".join(wrong))
-    return Lab(
-        name=str(described["name"]),
-        directory=directory,
-        cache=pathlib.Path(str(described["cache"])),
-        backend=str(described.get("backend", "uml")),
-        networks=networks,
-        machines=machines,
-        offline_packages=tuple(str(name) for name in _list(described.get("offline_packages"))),
-        allow_distribution_kernel=bool(described.get("allow_distribution_kernel", False)),
-    )
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
-
-
-def _dicts(value: object) -> list[dict[str, object]]:
-    return [entry for entry in _list(value) if isinstance(entry, dict)]
-
-
-def _machine(index: int, entry: dict[str, object]) -> Machine:
-    sysctls = entry.get("sysctls")
-    return Machine(
-        name=str(entry.get("name", "")),
-        index=index,
-        distribution=str(entry.get("distribution", "bookworm")),
-        memory=int(str(entry.get("memory", 256))),
-        nics=tuple(
-            Nic(str(nic.get("network", "")), tuple(str(address) for address in _list(nic.get("addresses"))))
-            for nic in _dicts(entry.get("nics"))
-        ),
-        routes=tuple(
-            Route(str(route.get("destination", "")), str(route.get("gateway", "")))
-            for route in _dicts(entry.get("routes"))
-        ),
-        sysctls=tuple((str(key), str(value)) for key, value in sysctls.items()) if isinstance(sysctls, dict) else (),
-        responder=bool(entry.get("responder", False)),
-    )
-
-
-def _mistakes(machine: Machine, networks: Sequence[str]) -> Iterator[str]:
-    if machine.distribution not in DISTRIBUTIONS:
-        yield f"distribution {machine.distribution!r} is none of {', '.join(DISTRIBUTIONS)}"
-    if machine.memory < 160:
-        yield f"memory {machine.memory} MiB is too little to boot; 256 is good"
-    for nic in machine.nics:
-        if nic.network not in networks:
-            yield f"network {nic.network!r} is not among lab_networks"
-        for address in nic.addresses:
-            try:
-                interface = ipaddress.ip_interface(address)
-            except ValueError:
-                yield f"address {address!r} is not an address with a prefix length, as in 192.168.1.2/24"
-                continue
-            if interface.version == 4 and interface in MANAGEMENT:
-                yield f"address {address} lies in the management network {MANAGEMENT}"
-    for route in machine.routes:
-        try:
-            gateway = ipaddress.ip_address(route.gateway)
-            if route.destination != "default" and ipaddress.ip_network(route.destination).version != gateway.version:
-                yield f"route to {route.destination} via {route.gateway}: two families"
-        except ValueError as exc:
-            yield f"route to {route.destination!r} via {route.gateway!r}: {exc}"
-
-
-# ---------------------------------------------------------------------------------------------- a machine's own disk
-
-
-def boot_script(machine: Machine, authorized_key: str) -> str:
-    """The shell script a machine configures itself with at every boot: name, key, interfaces, routes, sysctls."""
-    names = ["mgmt0"] + [f"eth{index}" for index in range(1, len(machine.nics) + 1)]
-    batch = []
-    # By way of a name of no one's, because the kernel may have called the second interface eth1 already.
-    for index, name in enumerate(names):
-        batch += [f"link set nic{index} name {name}", f"link set {name} up"]
-    batch.append(f"address add {machine.address}/{MANAGEMENT.prefixlen} dev mgmt0")
-    for name, nic in zip(names[1:], machine.nics, strict=True):
-        for address in nic.addresses:
-            batch.append(f"address add {address} dev {name}" + (" nodad" if ":" in address else ""))
-    for route in machine.routes:
-        everywhere = "::/0" if ":" in route.gateway else "0.0.0.0/0"
-        destination = everywhere if route.destination == "default" else route.destination
-        batch.append(f"route add {destination} via {route.gateway}")
-    lines = [
-        "#!/bin/sh",
-        f"# Configuration of {machine.name}, written by the lab's host.",
-        "exec >/dev/console 2>&1",
-        f"echo {machine.name} >/etc/hostname",
-        f"echo {machine.name} >/proc/sys/kernel/hostname",
-        "cat >/etc/hosts <<end",
-        "127.0.0.1 localhost",
-        f"127.0.1.1 {machine.name}",
-        "::1 localhost ip6-localhost ip6-loopback",
-        "end",
-        "[ -d /root/.ssh ] || mkdir -m 700 /root/.ssh",
-        f"echo {shlex.quote(authorized_key.strip())} >/root/.ssh/authorized_keys",
-        "interface() {",
-        "    for path in /sys/class/net/*; do",
-        '        read -r mac <"$path/address"',
-        '        if [ "$mac" = "$1" ]; then echo "link set ${path##*/} name $2"; fi',
-        "    done",
-        "}",
-        "{",
-        *(f"    interface {machine.mac(index)} nic{index}" for index in range(len(names))),
-        "    cat <<end",
-        *batch,
-        "end",
-        "} | ip -force -batch -",
-        *(
-            f"echo {shlex.quote(value)} >/proc/sys/{shlex.quote(key.replace('.', '/'))}"
-            for key, value in machine.sysctls
-        ),
-        # The package lists of the image count as just fetched: there is no network to fetch others from.
-        ": >/var/lib/apt/periodic/update-success-stamp",
-        "read -r _ _ kernel _ </proc/version",
-        f'echo "lvslab: {machine.name} runs kernel $kernel"',
-        "exit 0",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def as_disk(script: str) -> bytes:
-    """The script as the content of a block device: whole sectors, and what follows the script is empty lines."""
-    data = script.encode()
-    return data + b"\n" * (-len(data) % 4096)
+SECONDS_TO_SSH = 120
+SECONDS_TO_SSH_EMULATED = 600
 
 
 # ---------------------------------------------------------------------------------------------- processes
@@ -307,13 +63,14 @@ def all_pids() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
 
 
-def machine_pids(token: str) -> list[int]:
+def machine_pids(identity: str) -> list[int]:
     """The processes of one machine, by the argument that names it."""
+    names = {name + identity for name in NAMING_ARGUMENTS}
     for _ in range(3):
-        found = [pid for pid in all_pids() if token in arguments_of(pid)]
+        found = [pid for pid in all_pids() if not names.isdisjoint(arguments_of(pid))]
         if found:
             break
-        # A process that is just becoming another program (a guest that reboots) has no arguments for a moment.
+        # A process that is just becoming another program has no arguments for a moment.
         time.sleep(0.02)
     return found
 
@@ -345,8 +102,8 @@ def kill(pids: Sequence[int]) -> None:
 
 def lab_pids(name: str) -> list[int]:
     """Every process that belongs to a lab, known or not."""
-    prefix = f"umid={name}."
-    named = [pid for pid in all_pids() if any(argument.startswith(prefix) for argument in arguments_of(pid))]
+    prefixes = tuple(f"{naming}{name}." for naming in NAMING_ARGUMENTS)
+    named = [pid for pid in all_pids() if any(argument.startswith(prefixes) for argument in arguments_of(pid))]
     return sorted({*named, *namespace_pids(namespace_of(name))})
 
 
@@ -421,70 +178,11 @@ def inside_namespace(namespace: str) -> Iterator[None]:
 # ---------------------------------------------------------------------------------------------- machines
 
 
-def uml_arguments(lab: Lab, machine: Machine, seccomp: bool) -> list[str]:
-    """The kernel's command line; paths are those inside the kernel's folder."""
-    arguments = [
-        lab.token(machine),
-        "uml_dir=/machine/",
-        f"mem={machine.memory}M",
-        "root=/dev/ubda",
-        "rw",
-        "ubd0=/machine/disk.cow,/image/disk.img",
-        "ubd1r=/machine/boot.disk",
-        "con=null",
-        "con0=null,fd:1",
-        "ssl=null",
-        "systemd.machine_id=" + uuid.uuid5(uuid.NAMESPACE_DNS, f"{machine.name}.{lab.name}").hex,
-        # gro=1: without it packets larger than the link, which senders make for speed, are lost on the tap.
-        *(
-            f"vec{index}:transport=tap,ifname={machine.tap(index)},depth=64,gro=1,mac={machine.mac(index)}"
-            for index in range(len(machine.nics) + 1)
-        ),
-    ]
-    if seccomp:
-        arguments.append("seccomp=on")
-    if machine.responder:
-        arguments.append("systemd.wants=lvs-responder.service")
-    return arguments
-
-
-@dataclasses.dataclass
-class Launch:
-    """How a machine is started, and what it is started with; a difference means it has to be started anew."""
-
-    argv: list[str]
-    disk: str
-    script: str
-
-    def as_text(self) -> str:
-        """The form it is kept in beside the machine."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-
-def launch_of(lab: Lab, machine: Machine, built: Built, authorized_key: str) -> Launch:
-    """How this machine is to be started."""
-    image = built.images[machine.distribution]
-    argv = [
-        *("ip", "netns", "exec", lab.namespace, "/usr/bin/python3", "-B", str(MACHINE_PROGRAM)),
-        *(str(built.kernel.folder / "root"), str(lab.folder(machine)), str(image.parent)),
-        *uml_arguments(lab, machine, built.kernel.seccomp),
-    ]
-    return Launch(argv, str(image), boot_script(machine, authorized_key))
-
-
-def kept_launch(folder: pathlib.Path) -> Launch | None:
-    """How a machine was started last."""
-    try:
-        return Launch(**json.loads((folder / "launch.json").read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
 def prepare(folder: pathlib.Path, launch: Launch) -> None:
     """Write a machine's folder; its disk stays unless it was layered over another image."""
     kept = kept_launch(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if kept is None or kept.disk != launch.disk:
+    if kept is None or kept.image != launch.image:
         (folder / "disk.cow").unlink(missing_ok=True)
     (folder / "boot.disk").write_bytes(as_disk(launch.script))
     (folder / "launch.json").write_text(launch.as_text())
@@ -496,7 +194,9 @@ def start(lab: Lab, machine: Machine) -> None:
     launch = kept_launch(folder)
     if launch is None:
         raise LabError(f"machine {machine.name} has never been started: run up first")
-    remove_tree(folder / f"{lab.name}.{machine.name}")  # the console's socket of an earlier run
+    remove_tree(folder / lab.identity(machine))  # a control socket of user-mode-linux, of an earlier run
+    if launch.make_disk and not (folder / "disk.cow").exists():
+        run(launch.make_disk)
     (folder / "console.log").unlink(missing_ok=True)
     with (folder / "console.log").open("ab") as console:
         subprocess.Popen(  # outlives this program
@@ -512,7 +212,7 @@ def start(lab: Lab, machine: Machine) -> None:
 
 def stop(lab: Lab, machine: Machine) -> bool:
     """Pull a machine's plug, and end the ssh connections to it, which would otherwise wait for it for minutes."""
-    found = bool(machine_pids(lab.token(machine)))
+    found = bool(machine_pids(lab.identity(machine)))
     proxies = [
         pid
         for pid in namespace_pids(lab.namespace)
@@ -520,7 +220,7 @@ def stop(lab: Lab, machine: Machine) -> bool:
     ]
     kill(proxies)
     deadline = time.monotonic() + 10
-    while pids := machine_pids(lab.token(machine)):
+    while pids := machine_pids(lab.identity(machine)):
         if time.monotonic() > deadline:
             raise LabError(f"machine {machine.name}: its processes {pids} do not go away")
         kill(pids)
@@ -560,18 +260,19 @@ def kernel_of(lab: Lab, machine: Machine) -> str:
 def wait_for_ssh(lab: Lab, machines: Sequence[Machine]) -> None:
     """Return when all of them answer; those that do not are named with the last lines of their consoles."""
     waiting = list(machines)
-    deadline = time.monotonic() + SECONDS_TO_SSH
+    patience = SECONDS_TO_SSH if lab.backend == "uml" or kvm_works() else SECONDS_TO_SSH_EMULATED
+    deadline = time.monotonic() + patience
     failed: list[tuple[Machine, str]] = []
     with inside_namespace(lab.namespace):
         while waiting and time.monotonic() < deadline:
             for machine in list(waiting):
-                if not machine_pids(lab.token(machine)):
+                if not machine_pids(lab.identity(machine)):
                     failed.append((machine, "its process ended"))
                     waiting.remove(machine)
                 elif answers_ssh(machine.address):
                     waiting.remove(machine)
             time.sleep(0.1)
-    failed += [(machine, f"no ssh after {SECONDS_TO_SSH} seconds") for machine in waiting]
+    failed += [(machine, f"no ssh after {patience} seconds") for machine in waiting]
     if failed:
         raise LabError(
             "\n\n".join(
@@ -600,6 +301,7 @@ def build(lab: Lab) -> Built:
         lab.cache,
         [machine.distribution for machine in lab.machines],
         lab.offline_packages,
+        backend=lab.backend,
         allow_distribution_kernel=lab.allow_distribution_kernel,
     )
 
@@ -611,7 +313,7 @@ def status(lab: Lab) -> list[dict[str, object]]:
             "name": machine.name,
             "address": machine.address,
             "distribution": machine.distribution,
-            "running": bool(machine_pids(lab.token(machine))),
+            "running": bool(machine_pids(lab.identity(machine))),
             "kernel": kernel_of(lab, machine),
         }
         for machine in lab.machines
@@ -624,7 +326,7 @@ def forget_machines(lab: Lab) -> bool:
     described = {machine.name for machine in lab.machines}
     gone = [entry for entry in folder.iterdir() if entry.name not in described] if folder.is_dir() else []
     for entry in gone:
-        kill(machine_pids(f"umid={lab.name}.{entry.name}"))
+        kill(machine_pids(f"{lab.name}.{entry.name}"))
         remove_tree(entry)
     return bool(gone)
 
@@ -638,7 +340,7 @@ def up(lab: Lab) -> dict[str, object]:
     started = []
     for machine in lab.machines:
         launch = launch_of(lab, machine, built, key)
-        if machine_pids(lab.token(machine)):
+        if machine_pids(lab.identity(machine)):
             if kept_launch(lab.folder(machine)) == launch:
                 continue
             stop(lab, machine)
@@ -651,7 +353,7 @@ def up(lab: Lab) -> dict[str, object]:
     return {
         "changed": changed or bool(started),
         "started": started,
-        "kernel": built.kernel.described,
+        "kernel": built.described,
         "machines": status(lab),
     }
 
@@ -659,7 +361,7 @@ def up(lab: Lab) -> dict[str, object]:
 def start_again(lab: Lab, names: Sequence[str]) -> dict[str, object]:
     """Start machines that are down, with the disks they had, and wait for them."""
     chosen = choose(lab, names)
-    started = [machine for machine in chosen if not machine_pids(lab.token(machine))]
+    started = [machine for machine in chosen if not machine_pids(lab.identity(machine))]
     for machine in started:
         start(lab, machine)
     wait_for_ssh(lab, chosen)
@@ -723,7 +425,7 @@ def command(options: argparse.Namespace) -> dict[str, object]:
         return {"changed": False, "machines": status(lab)}
     if options.command == "build":
         built = build(lab)
-        return {"changed": built.changed, "kernel": built.kernel.described}
+        return {"changed": built.changed, "kernel": built.described}
     if options.command in ("start", "kill") and not options.machine:
         raise LabError(f"{options.command}: name the machines")
     with locked(directory):

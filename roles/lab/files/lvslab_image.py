@@ -7,9 +7,9 @@
 The cache holds (KEY is a hash of everything that goes into the thing, so a changed recipe builds a new one):
 
     kernel-uml-KEY/          a folder to chroot into: the user-mode-linux program, its libc and its kernel modules
-    kernel-qemu-KEY/         vmlinuz, initrd.img and the kernel modules, when the backend is qemu
     root-DISTRIBUTION-KEY/   a Debian root file system as mmdebstrap leaves it
-    image-DISTRIBUTION-KEY/  disk.img, the ext4 base image the machines' own disks are layered over
+    image-DISTRIBUTION-KEY/  disk.img, the ext4 base image the machines' own disks are layered over; for qemu also
+                             vmlinuz and initrd.img
     NAME.tmp                 half built; the next build (or the end of a lab) removes it
 """
 
@@ -58,6 +58,9 @@ PACKAGES = (
     "udev",
 )
 
+# The stock kernel for virtual machines, with what makes its initrd.
+QEMU_KERNEL_PACKAGES = ("initramfs-tools", "linux-image-cloud-amd64")
+
 # Units that wait for hardware, tidy up in the background or serve a person at a keyboard. They cost a boot in
 # user-mode-linux most of its time. Without udev no unit may wait for a .device unit.
 MASKED_UNITS = (
@@ -100,6 +103,7 @@ MASKED_UNITS = (
 )
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+KVM_CREATE_VM = 0xAE01  # linux/kvm.h
 
 DISK_SIZE = "3G"  # sparse: a machine's disk takes what it writes
 
@@ -111,8 +115,8 @@ class LabError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class Kernel:
-    """A kernel to boot machines with."""
+class UmlKernel:
+    """A user-mode-linux kernel: the folder to run it in, beside its modules."""
 
     folder: pathlib.Path
     version: str
@@ -122,10 +126,12 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What a build leaves: the kernel and the base image of each distribution."""
+    """What a build leaves: for each distribution a folder with disk.img, and the kernel, unless it is qemu's."""
 
-    kernel: Kernel
     images: dict[str, pathlib.Path]
+    uml: UmlKernel | None
+    kvm: bool
+    described: str
     changed: bool
 
 
@@ -339,7 +345,7 @@ def libraries_of(program: pathlib.Path, tree: pathlib.Path) -> list[pathlib.Path
     return [found[name] for name in sorted(found)]
 
 
-def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) -> tuple[Kernel, bool]:
+def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) -> tuple[UmlKernel, bool]:
     """The user-mode-linux program of one Debian release with the libc it needs, as a folder to chroot into."""
     lines = sources_for(suite, sources, updates=False)
 
@@ -364,12 +370,12 @@ def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: s
     version = (folder / "version").read_text().strip()
     seccomp = tuple(int(part) for part in version.split(".")[:2]) >= (6, 16)
     way = "seccomp" if seccomp else "ptrace"
-    return Kernel(folder, version, seccomp, f"user-mode-linux {version} of Debian {suite} ({way})"), changed
+    return UmlKernel(folder, version, seccomp, f"user-mode-linux {version} of Debian {suite} ({way})"), changed
 
 
 def uml_kernel(
     cache: pathlib.Path, sources: Sequence[AptSource], allow_distribution_kernel: bool
-) -> tuple[Kernel, bool]:
+) -> tuple[UmlKernel, bool]:
     """The fast kernel; the distribution's own only where the user said so, because it is three times slower."""
     try:
         return build_uml_kernel(cache, sources, FAST_KERNEL_SUITE)
@@ -390,13 +396,17 @@ def uml_kernel(
 
 
 def build_root(
-    cache: pathlib.Path, sources: Sequence[AptSource], distribution: str, offline_packages: Sequence[str]
+    cache: pathlib.Path,
+    sources: Sequence[AptSource],
+    distribution: str,
+    packages: Sequence[str],
+    offline_packages: Sequence[str],
 ) -> tuple[pathlib.Path, bool]:
     """A bare Debian with package lists, and the .deb files of the offline packages ready to be installed."""
     lines = sources_for(distribution, sources, updates=True)
     options = [
         "--variant=minbase",
-        "--include=" + ",".join(PACKAGES),
+        "--include=" + ",".join(packages),
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
@@ -457,27 +467,50 @@ def dress_root(root: pathlib.Path, guest_files: pathlib.Path) -> None:
 
 
 def build_image(
-    cache: pathlib.Path, root: pathlib.Path, distribution: str, kernel: Kernel
+    cache: pathlib.Path, root: pathlib.Path, distribution: str, kernel: UmlKernel | None
 ) -> tuple[pathlib.Path, bool]:
-    """The ext4 base image: the bare Debian, dressed, with the kernel's modules. Made without mounting anything."""
+    """The ext4 base image: the bare Debian, dressed, with the kernel's modules. Made without mounting anything.
+
+    Without a kernel from elsewhere the distribution's own, installed in the root, is put beside the image for qemu.
+    """
     guest = {path.name: path.read_text() for path in sorted(GUEST_FILES.iterdir()) if path.is_file()}
-    key = digest("image", 4, root.name, kernel.folder.name, guest, MASKED_UNITS, DISK_SIZE)
+    key = digest("image", 5, root.name, kernel.folder.name if kernel else "", guest, MASKED_UNITS, DISK_SIZE)
 
     def build(folder: pathlib.Path) -> None:
         say(f"making the base image of {distribution}")
         tree = folder / "tree"
         run(["cp", "--archive", "--reflink=auto", str(root), str(tree)], timeout=300)
         dress_root(tree, GUEST_FILES)
-        shutil.copytree(
-            kernel.folder / "modules/lib/modules", tree / "usr/lib/modules", symlinks=True, dirs_exist_ok=True
-        )
+        if kernel:
+            modules = tree / "usr/lib/modules"
+            shutil.copytree(kernel.folder / "modules/lib/modules", modules, symlinks=True, dirs_exist_ok=True)
+        else:
+            for name in ("vmlinuz", "initrd.img"):
+                (found,) = (tree / "boot").glob(f"{name}-*")
+                shutil.copy2(found, folder / name)
         disk = folder / "disk.img"
         run(["truncate", "--size", DISK_SIZE, str(disk)])
         run(["mkfs.ext4", "-q", "-F", "-L", "lvslab", "-m", "0", "-d", str(tree), str(disk)], timeout=300)
         remove_tree(tree)
 
-    folder, changed = in_cache(cache, f"image-{distribution}-{key}", build)
-    return folder / "disk.img", changed
+    return in_cache(cache, f"image-{distribution}-{key}", build)
+
+
+def kvm_works() -> bool:
+    """Whether this host can make virtual machines that the processor runs.
+
+    The device alone says nothing: some hosts that are virtual machines themselves have one that stops at the first
+    instruction it does not know.
+    """
+    flags = re.search(r"^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    if not flags or {"vmx", "svm"}.isdisjoint(flags.group(1).split()):
+        return False
+    try:
+        with open("/dev/kvm", "rb+", buffering=0) as device:
+            os.close(fcntl.ioctl(device, KVM_CREATE_VM, 0))
+    except OSError:
+        return False
+    return True
 
 
 def build_all(
@@ -485,6 +518,7 @@ def build_all(
     distributions: Sequence[str],
     offline_packages: Sequence[str],
     *,
+    backend: str,
     allow_distribution_kernel: bool = False,
 ) -> Built:
     """Everything the machines boot from; what is already in the cache is taken from there."""
@@ -492,11 +526,19 @@ def build_all(
         for half in cache.glob("*.tmp"):
             remove_tree(half)
         sources = host_sources()
-        kernel, changed = uml_kernel(cache, sources, allow_distribution_kernel)
+        kernel, changed = None, False
+        packages: tuple[str, ...] = PACKAGES
+        kvm = backend == "qemu" and kvm_works()
+        described = f"the distributions' own kernels in QEMU, {'with KVM' if kvm else 'emulated: there is no KVM here'}"
+        if backend == "uml":
+            kernel, changed = uml_kernel(cache, sources, allow_distribution_kernel)
+            described = kernel.described
+        else:
+            packages += QEMU_KERNEL_PACKAGES
         images = {}
         for distribution in sorted(set(distributions)):
-            root, new_root = build_root(cache, sources, distribution, sorted(set(offline_packages)))
+            root, new_root = build_root(cache, sources, distribution, packages, sorted(set(offline_packages)))
             images[distribution], new_image = build_image(cache, root, distribution, kernel)
             changed = changed or new_root or new_image
         forget_unused(cache)
-        return Built(kernel, images, changed)
+        return Built(images, kernel, kvm, described, changed)

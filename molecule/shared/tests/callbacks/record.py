@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -31,6 +32,7 @@ class CallbackModule(CallbackBase):
             "task": result.task_name,
             "action": result._task.action,
             "state": state,
+            "time": time.strftime("%H:%M:%S", time.gmtime()),
             **{key: result._result[key] for key in kept if key in result._result},
         }
         with open(os.environ["LVS_RECORD"], "a", encoding="utf-8") as record:

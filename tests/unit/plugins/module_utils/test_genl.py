@@ -148,7 +148,7 @@ def test_an_error_in_a_dump_names_what_was_done() -> None:
 
 def test_an_error_at_the_end_of_a_dump_counts() -> None:
     class Failing(FakeSocket):
-        def recv(self, size: int) -> bytes:
+        def recv(self, size: int, flags: int = 0) -> bytes:
             return struct.pack("=IHHII", 20, 3, 2, 1, 1) + struct.pack("=i", -errno.ENOMEM)
 
     with pytest.raises(_genl.GenlError) as caught:

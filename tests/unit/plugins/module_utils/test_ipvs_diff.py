@@ -71,7 +71,7 @@ def test_equal_tables_have_no_difference() -> None:
 
 def test_a_realserver_that_the_kernel_calls_local_is_left_alone() -> None:
     have = table(service(80, "10.0.0.1"))
-    (entry,) = have.values()
+    entry = next(iter(have.values()))
     for key, destination in entry.destinations.items():
         entry.destinations[key] = destination._replace(forwarding=model.LOCAL)
     assert commands(have, table(service(80, "10.0.0.1"))) == []
@@ -181,8 +181,8 @@ def test_only_what_is_ours_leaves_under_overridden() -> None:
 
 
 def test_an_operation_in_words() -> None:
-    (entry,) = table(service(80, "10.0.0.1")).values()
-    (destination,) = entry.destinations.values()
+    entry = next(iter(table(service(80, "10.0.0.1")).values()))
+    destination = next(iter(entry.destinations.values()))
     operation = diff.Operation(diff.DEL_DESTINATION, entry.service, destination)
     assert operation.describe() == "deleting realserver 10.0.0.1:80 of TCP service 192.168.1.110:80"
     assert diff.Operation(diff.ADD_SERVICE, entry.service).describe() == "adding TCP service 192.168.1.110:80"

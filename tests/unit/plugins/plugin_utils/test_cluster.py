@@ -40,6 +40,9 @@ def sysctls(plan: Plan, host: str) -> dict[str, str]:
     return {item["key"]: item["value"] for item in network(plan, host)["sysctls"]}
 
 
+# Every director: an entry of a deleted realserver is rescheduled, not dropped.
+RESCHEDULE = {"net.ipv4.vs.expire_nodest_conn": "1"}
+
 # ------------------------------------------------------------------ methods
 
 
@@ -71,6 +74,7 @@ def test_dr() -> None:
     assert network(plan, "director") == {
         **EMPTY,
         "modules": ["ip_vs", "ip_vs_wlc"],
+        "sysctls": [{"key": key, "value": value} for key, value in RESCHEDULE.items()],
         "addresses": [{"address": f"{VIP}/32", "device": "eth1", "announce": True}],
     }
     for host in ("rs1", "rs2"):
@@ -95,6 +99,7 @@ def test_nat_with_two_networks() -> None:
         (443, [("10.1.1.2", 8080, "nat")]),
     ]
     assert sysctls(plan, "director") == {
+        **RESCHEDULE,
         "net.ipv4.ip_forward": "1",
         "net.ipv4.conf.all.send_redirects": "0",
         "net.ipv4.conf.eth1.send_redirects": "0",
@@ -203,7 +208,7 @@ def test_localnode() -> None:
     plan = plan_of([service(realservers=[{"host": "director"}, {"host": "rs1"}])])
     assert rips(table(plan)[0]) == [("192.168.1.1", 80, "dr"), ("192.168.1.2", 80, "dr")]
     assert addresses(plan, "director") == {f"{VIP}/32": "eth1"}
-    assert sysctls(plan, "director") == {}  # the director must answer who-has VIP
+    assert sysctls(plan, "director") == RESCHEDULE  # the director must answer who-has VIP
 
 
 def test_director_and_realserver_in_one() -> None:
