@@ -23,7 +23,10 @@ KEPT = {".git", "tests/output"}  # tests/output: ansible-test's reports
 def tracked() -> set[Path]:
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     names = (Path(name) for name in listing.split("\0") if name)
     return {name for name in names if (ROOT / name).is_symlink() or (ROOT / name).is_file()}

@@ -12,6 +12,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from typing import Any
 
 # Not below /run: the scenarios reboot the machine in between.
 STATE = pathlib.Path("/var/tmp/snapshot.json")
@@ -20,12 +21,12 @@ FOLDERS = ("/etc/lvs", "/var/lib/lvs", "/usr/local/lib", "/etc/sysctl.d", "/etc/
 TRANSIENT = ("valid_life_time", "preferred_life_time", "expires", "flags", "age", "metrics")
 
 
-def ip(*arguments: str) -> list[object]:
+def ip(*arguments: str) -> list[Any]:
     text = subprocess.run(["ip", "-j", *arguments], capture_output=True, text=True, check=True).stdout
     return json.loads(text or "[]")
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items() if key not in TRANSIENT}
     return [plain(item) for item in value] if isinstance(value, list) else value
@@ -43,7 +44,7 @@ def sysctls() -> dict[str, str]:
     return found
 
 
-def state() -> dict[str, object]:
+def state() -> dict[str, Any]:
     links = ip("addr")
     table = pathlib.Path("/proc/net/ip_vs")
     return {
@@ -51,7 +52,8 @@ def state() -> dict[str, object]:
         "up": sorted(link["ifname"] for link in links if "UP" in link["flags"]),
         "rules": [plain(ip(family, "rule")) for family in ("-4", "-6")],
         "routes": [sorted(map(str, plain(ip(family, "route", "show", "table", "all")))) for family in ("-4", "-6")],
-        "table": [line for line in table.read_text().splitlines()[3:] if line] if table.exists() else [],
+        # The last two columns of a realserver's line count connections.
+        "table": [line.split()[:4] for line in table.read_text().splitlines()[3:]] if table.exists() else [],
         "files": sorted(
             f"{path} {path.read_text(errors='replace') if path.is_file() and not path.is_symlink() else ''}"
             for folder in FOLDERS
@@ -62,7 +64,7 @@ def state() -> dict[str, object]:
     }
 
 
-def differences(before: dict[str, object], after: dict[str, object]) -> list[str]:
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     found = []
     for name, old in before.items():
         new = after[name]

@@ -60,7 +60,8 @@ RETURN = r"""
 parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes;
-      a director also has C(director) with C(owner), C(groundwork) (its C(network) without VIPs), C(config) and C(restrict).
+      a director also has C(director) with C(owner), C(groundwork) (its C(network) without VIPs), C(config) and
+      C(restrict).
   returned: success
   type: dict
   sample:

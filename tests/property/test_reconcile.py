@@ -268,7 +268,7 @@ def test_lost_answers_and_busy_kernels_are_got_over(
 def test_only_what_is_ours_is_overridden(
     foreign: list[dict[str, Any]], before: list[dict[str, Any]], after: list[dict[str, Any]]
 ) -> None:
-    restrict = [{"address": "192.168.1.0/24"}, {"fwmark": 1}]
+    restrict: list[dict[str, Any]] = [{"address": "192.168.1.0/24"}, {"fwmark": 1}]
 
     def is_ours(service: dict[str, Any]) -> bool:
         return str(service.get("address", "")).startswith("192.168.1.") or service.get("fwmark") == 1

@@ -22,7 +22,7 @@ import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
-LAB = pathlib.Path("/var/lib/lvs-lab/molecule")
+LAB = pathlib.Path("/var/lib/lvs-lab") / os.environ.get("LVS_LAB", "molecule")
 TRAFFIC = "python3 /root/traffic.py"
 Answer = list[str] | None
 
@@ -37,9 +37,7 @@ class Play:
 
     def changes(self) -> dict[tuple[str, str], list[str]]:
         """Host and task of every change, with the commands it stands for."""
-        return {
-            (line["host"], line["task"]): line.get("commands", []) for line in self.results if line.get("changed")
-        }
+        return {(line["host"], line["task"]): line.get("commands", []) for line in self.results if line.get("changed")}
 
 
 @dataclass
@@ -103,7 +101,7 @@ class Lab:
     # ------------------------------------------------------------------ plays
 
     def play(self, playbook: str, *options: str, services: list[dict[str, Any]] | None = None) -> Play:
-        record = ROOT / "build" / f"record-{self.scenario}.jsonl"
+        record = ROOT / "build" / f"record-{LAB.name}-{self.scenario}.jsonl"
         record.parent.mkdir(exist_ok=True)
         record.unlink(missing_ok=True)
         command = [
@@ -121,7 +119,14 @@ class Lab:
             "LVS_RECORD": str(record),
         }
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL
+            command,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+            stdin=subprocess.DEVNULL,
         )
         lines = record.read_text().splitlines() if record.exists() else []
         return Play(done.returncode, done.stdout + done.stderr, [json.loads(line) for line in lines])

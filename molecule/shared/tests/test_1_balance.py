@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client is balanced: rr comes back exactly evenly, wrr in the ratio of the weights, with the client's own address."""
+"""A client is balanced: rr exactly evenly, wrr in the ratio of the weights, with the client's own address logged."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def arp_owners(lab: Lab, asker: str) -> set[str]:
 def ndp_owners(lab: Lab, asker: str) -> set[str]:
     """Every MAC that advertises the IPv6 VIP after a fresh neighbour solicitation, as tcpdump sees it."""
     with lab.capture(asker, "eth1", "icmp6 and ip6[40] == 136", "-nnev") as lines:
-        for _ in range(3):
+        for _number in range(3):
             lab.run(asker, f"ip -6 neigh flush to {VIP6}; ping -6 -c 1 -W 1 {VIP6}", check=False)
     text = "\n".join(lines)
     return set(re.findall(rf"([0-9a-f:]{{17}}) > [^\n]*\n?[^\n]*neighbor advertisement[^\n]*tgt is {VIP6}\b", text))

@@ -115,7 +115,7 @@ def deaf_client(lab: Lab) -> Iterator[None]:
 @pytest.mark.parametrize("vip", VIPS)
 def test_big_upload_passes_without_path_mtu_discovery(lab: Lab, vip: str) -> None:
     with deaf_client(lab):
-        for _ in lab.realservers:
+        for _name in lab.realservers:
             answer = lab.upload(vip, 80, MEGABYTE)
             assert answer is not None
             assert answer[1] == str(MEGABYTE)
@@ -129,7 +129,7 @@ def test_big_upload_without_the_mss_is_noticed(lab: Lab, vip: str, family: str) 
     lab.run(lab.realservers[0], f"ip {family} rule del {rule}")
     try:
         with deaf_client(lab):
-            answers = [lab.upload(vip, 80, MEGABYTE) for _ in lab.realservers]
+            answers = [lab.upload(vip, 80, MEGABYTE) for _name in lab.realservers]
         assert answers.count(None) == 1, answers
     finally:
         lab.run(lab.realservers[0], f"ip {family} rule add {rule} priority {priority}")

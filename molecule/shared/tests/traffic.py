@@ -62,7 +62,7 @@ def upload(address: str, port: int, size: int) -> list[str] | None:
 
 
 def ask(protocol: str, address: str, port: int, count: int) -> list[list[str] | None]:
-    return [tcp(address, port, GET) if protocol == "tcp" else udp(address, port) for _ in range(count)]
+    return [tcp(address, port, GET) if protocol == "tcp" else udp(address, port) for _number in range(count)]
 
 
 def stream(address: str, port: int, stop: pathlib.Path) -> dict[str, object]:

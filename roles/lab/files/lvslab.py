@@ -33,12 +33,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from lvslab_description import MANAGEMENT, Lab, Machine, namespace_of, read_lab
+from lvslab_description import LAB_NAME, MANAGEMENT, Lab, Machine, namespace_of, read_lab
 from lvslab_image import Built, LabError, build_all, kvm_works, locked, remove_tree, run, say, sweep
 from lvslab_launch import Launch, as_disk, kept_launch, launch_of
 
 CLONE_NEWNET = 0x40000000  # linux/sched.h; os.CLONE_NEWNET is there from Python 3.12 on, like os.setns
 CONSOLE_LINES = 30
+FIRST_FILES = ("bin", "ssh")  # what role lab makes before it writes lab.json
 
 # A machine's process is the one with its name after one of these: user-mode-linux, qemu.
 NAMING_ARGUMENTS = ("umid=", "guest=")
@@ -239,12 +240,13 @@ def answers_ssh(address: str) -> bool:
 
 
 def console_tail(lab: Lab, machine: Machine) -> str:
-    """The last lines a machine wrote."""
+    """The last lines a machine wrote, without colours and empty lines."""
     try:
         text = (lab.folder(machine) / "console.log").read_text(errors="replace")
     except FileNotFoundError:
         return "(it has no console)"
-    return "\n".join(line.rstrip() for line in text.splitlines()[-CONSOLE_LINES:]) or "(it wrote nothing)"
+    lines = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).splitlines()
+    return "\n".join([line.rstrip() for line in lines if line.strip()][-CONSOLE_LINES:]) or "(it wrote nothing)"
 
 
 def kernel_of(lab: Lab, machine: Machine) -> str:
@@ -383,8 +385,22 @@ def choose(lab: Lab, names: Sequence[str]) -> list[Machine]:
     return [known[name] for name in names]
 
 
+def check_ours(directory: pathlib.Path) -> None:
+    """Refuse to remove a directory that is no lab's: a slip of the pen in lab_directory must not cost anything."""
+    if directory.is_dir() and not (directory / "lab.json").exists():
+        strange = [name for name in os.listdir(directory) if name not in FIRST_FILES and ".ansible_tmp" not in name]
+        if strange:
+            raise LabError(
+                f"{directory} is not the directory of a lab (it has no lab.json, but {', '.join(sorted(strange)[:5])}); "
+                "nothing was removed: look at lab_directory"
+            )
+
+
 def down(name: str, directory: pathlib.Path, cache: pathlib.Path | None) -> dict[str, object]:
     """Leave nothing of the lab: processes, namespace with its bridges and taps, files."""
+    if not LAB_NAME.fullmatch(name):
+        raise LabError(f"{name!r} is not the name of a lab")
+    check_ours(directory)
     changed = False
     deadline = time.monotonic() + 20
     while found := [*builders(directory), *lab_pids(name)]:

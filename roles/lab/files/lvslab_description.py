@@ -22,6 +22,7 @@ BACKENDS = ("uml", "qemu")
 
 # Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
+LAB_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +115,8 @@ def read_lab(directory: pathlib.Path) -> Lab:
 def parse_lab(described: dict[str, object], directory: pathlib.Path) -> Lab:
     """The lab a description means, or all of its mistakes."""
     wrong: list[str] = []
+    if not LAB_NAME.fullmatch(str(described.get("name", ""))):
+        wrong.append(f"lab_name {described.get('name')!r} must be 1 to 40 of a-z, 0-9 and -, a letter first")
     backend = str(described.get("backend", "uml"))
     if backend not in BACKENDS:
         wrong.append(f"lab_backend {backend!r} is none of {', '.join(BACKENDS)}")

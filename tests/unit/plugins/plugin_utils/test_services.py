@@ -171,7 +171,10 @@ SERVICE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"persistence": 0}, r"service web: persistence timeout: 0 is not an integer from 1 to 2678400"),
     ({"persistence": 2678401}, r"persistence timeout: 2678401 is not an integer from 1 to 2678400"),
     ({"persistence": "soon"}, r"persistence timeout: 'soon' is not an integer"),
-    ({"persistence": {"mask": 24}}, r"service web: persistence: unknown 'mask'; known are engine, netmask, netmask6, timeout"),
+    (
+        {"persistence": {"mask": 24}},
+        r"service web: persistence: unknown 'mask'; known are engine, netmask, netmask6, timeout",
+    ),
     ({"persistence": {"netmask": 33}}, r"persistence netmask: 33 is not an integer from 1 to 32"),
     ({"persistence": {"netmask6": 129}}, r"persistence netmask6: 129 is not an integer from 1 to 128"),
     (

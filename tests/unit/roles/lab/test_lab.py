@@ -242,6 +242,25 @@ def test_console_ending_in_a_reboot_is_told_from_one_that_halted(tmp_path: pathl
     assert not lvslab_machine.rebooting(console)
 
 
+def test_directory_that_is_no_labs_is_not_removed(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "ssh").mkdir()
+    lvslab.check_ours(tmp_path)
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(lvslab_image.LabError, match=r"thesis\.tex"):
+        lvslab.down("unit-test-lab", tmp_path, None)
+    assert (tmp_path / "thesis.tex").exists()
+    (tmp_path / "lab.json").touch()
+    lvslab.check_ours(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "A", "x.y"])
+def test_lab_names_that_would_lead_astray_are_refused(tmp_path: pathlib.Path, name: str) -> None:
+    with pytest.raises(lvslab_image.LabError, match="not the name of a lab"):
+        lvslab.down(name, tmp_path, None)
+    with pytest.raises(lvslab_image.LabError, match="lab_name"):
+        lvslab_description.parse_lab({**described(), "name": name}, DIRECTORY)
+
+
 @pytest.fixture(scope="module")
 def responder() -> Any:
     spec = importlib.util.spec_from_file_location("lvs_responder", FILES / "guest/lvs-responder.py")
