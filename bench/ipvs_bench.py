@@ -6,10 +6,12 @@
 Usage, as root on a machine whose kernel has IPVS and that has ipvsadm:
 
     ipvs_bench.py PATH [--services 100] [--realservers 100] [--repeat 3]
+    ipvs_bench.py --print-config
 
 PATH is the collection's folder plugins/module_utils, or a zipapp that holds it as package `lvs`. Every case runs in a
 network namespace of its own, because deleted realservers linger for minutes and slow down whoever adds the next ones.
 One line a figure: name, value, unit. Of several repetitions the fastest counts, for both sides alike.
+With --print-config it only prints the table that it would write, as JSON in the shape of option `config`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import fcntl
 import importlib
 import importlib.util
+import json
 import os
 import socket
 import struct
@@ -164,11 +167,17 @@ def theirs(wanted: list[dict[str, Any]]) -> dict[str, float]:
 def main() -> None:
     """Run the cases and print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("path", type=Path, help="folder plugins/module_utils, or a zipapp")
+    parser.add_argument("path", type=Path, nargs="?", help="folder plugins/module_utils, or a zipapp")
+    parser.add_argument("--print-config", action="store_true", help="measure nothing, print the table")
     parser.add_argument("--services", type=int, default=100)
     parser.add_argument("--realservers", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
+    if arguments.print_config:
+        print(json.dumps(config(arguments.services, arguments.realservers)))
+        return
+    if arguments.path is None:
+        parser.error("name the folder plugins/module_utils or a zipapp")
     import_seconds, reconcile = timed(lambda: load(arguments.path))
     best: dict[str, float] = {"import": import_seconds}
     for _round in range(arguments.repeat):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What lvs.service runs at boot: the saved network, then the saved IPVS table, by the same code as the modules."""
+"""What lvs.service runs at boot: the saved network, after the saved IPVS table, by the same code as the modules."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> int:
         say("usage: lvs.pyz boot")
         return 2
     failures = 0
-    # The table does not depend on the network's devices: each comes back even if the other cannot.
-    for name, step in (("network", network), ("IPVS table", ipvs)):
+    # The table first, as in the roles: a VIP that is up has its services. Each comes back even if the other cannot.
+    for name, step in (("IPVS table", ipvs), ("network", network)):
         try:
             step()
         except LvsError as error:

@@ -27,7 +27,7 @@ description:
   - If an operation fails, everything that this run had changed is undone; the message names what could not be.
   - Keeps everything for the next boot in C(/etc/modules-load.d/lvs.conf), C(/etc/sysctl.d/90-lvs.conf) and
     C(/etc/lvs/network.json); the last is what M(linuxvirtualserver.lvs.boot) puts in place at boot.
-  - Needs iproute2 with JSON output (5.0 or newer) and root, or the capability C(CAP_NET_ADMIN).
+  - Needs iproute2 with JSON and numeric output (C(ip -j -N)), and root or the capability C(CAP_NET_ADMIN).
 extends_documentation_fragment:
   - linuxvirtualserver.lvs.attributes
 attributes:

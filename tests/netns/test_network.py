@@ -88,13 +88,15 @@ def host(namespace: None) -> None:
     """A VLAN-like name with a dot, a peer that is up, a default gateway with attributes."""
     ip("link add eth0.1 type veth peer name peer")
     ip("link add eth1 type veth peer name peer1")
-    for device in ("eth0.1", "peer", "peer1"):
-        ip(f"link set {device} addrgenmode none up") if device != "peer" else ip("link set peer up")
+    # Without link-local addresses the kernel has nothing of its own to add later.
+    for device in ("eth0.1", "peer", "eth1", "peer1"):
+        ip(f"link set {device} addrgenmode none")
+    ip("link set eth0.1 up")
+    ip("link set peer up")
     ip("addr add 192.168.1.2/24 dev eth0.1")
     ip("-6 addr add 2001:db8:1::2/64 dev eth0.1 nodad")
     ip("route add default via 192.168.1.254 dev eth0.1 proto static src 192.168.1.2 mtu 1400")
     ip("-6 addr add 2001:db8:1::7/64 dev eth0.1 nodad")
-    time.sleep(0.1)
 
 
 def run(root: Path, config: dict[str, Any], state: str = "replaced", **more: Any) -> Outcome:
@@ -128,8 +130,7 @@ def test_do_again_undo(tmp_path: Path) -> None:
     assert snapshot() == there
     gone = run(tmp_path, {}, "absent")
     assert gone.difference.notes == []
-    after = snapshot()
-    assert after == before
+    assert snapshot() == before
     assert not run(tmp_path, {}, "absent").changed
 
 
@@ -158,7 +159,7 @@ def test_a_refused_route_leaves_nothing_behind(tmp_path: Path) -> None:
         run(tmp_path, broken)
     assert snapshot() == before
     assert not (tmp_path / "var/lib/lvs").exists()
-    with pytest.raises(LvsError, match=r"arp_announce=70000: the kernel does not take"):
+    with pytest.raises(LvsError, match=r"hop_limit=70000: the kernel does not take"):
         run(tmp_path, {**CONFIG, "sysctls": [{"key": "net.ipv6.conf.all.hop_limit", "value": "70000"}]})
     assert snapshot() == before
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 
@@ -16,6 +17,13 @@ SCENARIO = os.environ.get("MOLECULE_SCENARIO_NAME", "dr")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario(*names): the scenarios this test is about; without it, all")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The machines and the kernels the scenario runs on."""
+    status = json.loads(Lab(SCENARIO).control("status"))
+    machines = (f"{item['name']} ({item['distribution']}, kernel {item['kernel']})" for item in status["machines"])
+    return [f"scenario {SCENARIO} on {', '.join(machines)}"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,6 +40,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def lab() -> Lab:
     lab = Lab(SCENARIO)
     lab.put("client", pathlib.Path(__file__).parent / "traffic.py", "/root/traffic.py")
-    for name in ("client", "director", *lab.realservers):
-        print(f"{name}: kernel {lab.run(name, 'uname -r').strip()}")
     return lab

@@ -83,10 +83,11 @@ class Lab:
     def mac(self, name: str, interface: str) -> str:
         return self.run(name, f"cat /sys/class/net/{interface}/address").strip()
 
-    def control(self, *arguments: str) -> None:
-        """The lab's own program: `kill` a machine's process, `start` it again."""
+    def control(self, *arguments: str) -> str:
+        """The lab's own program: `status` of all machines as JSON, `kill` a machine's process, `start` it again."""
         program = LAB / "bin/lvslab.py"
-        subprocess.run(["/usr/bin/python3", str(program), "--lab", str(LAB), *arguments], check=True, timeout=120)
+        command = ["/usr/bin/python3", str(program), "--lab", str(LAB), *arguments]
+        return subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE, text=True).stdout
 
     def wait(self, name: str, command: str = "true", seconds: float = 60) -> None:
         """Until the command succeeds there; bounded."""

@@ -391,8 +391,8 @@ def check_ours(directory: pathlib.Path) -> None:
         strange = [name for name in os.listdir(directory) if name not in FIRST_FILES and ".ansible_tmp" not in name]
         if strange:
             raise LabError(
-                f"{directory} is not the directory of a lab (it has no lab.json, but {', '.join(sorted(strange)[:5])}); "
-                "nothing was removed: look at lab_directory"
+                f"{directory} is not the directory of a lab: it has no lab.json, but {', '.join(sorted(strange)[:5])}. "
+                "Nothing was removed; look at lab_directory"
             )
 
 

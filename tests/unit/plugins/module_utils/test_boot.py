@@ -146,7 +146,7 @@ def test_the_table_comes_back(
     [
         ([], 0, []),
         (["network"], 1, ["lvs: network: no way"]),
-        (["network", "ipvs"], 1, ["lvs: network: no way", "lvs: IPVS table: no way"]),
+        (["network", "ipvs"], 1, ["lvs: IPVS table: no way", "lvs: network: no way"]),
     ],
 )
 def test_exit_code_and_one_line_per_failure(
