@@ -58,6 +58,8 @@ def state() -> dict[str, Any]:
             f"{path} {path.read_text(errors='replace') if path.is_file() and not path.is_symlink() else ''}"
             for folder in FOLDERS
             for path in pathlib.Path(folder).rglob("*")
+            # Package ipvsadm stays, and with it the link that enables its unit.
+            if path.name != "ipvsadm.service"
         )
         + [folder for folder in FOLDERS if pathlib.Path(folder).is_dir()],
         "sysctls": sysctls(),
@@ -71,6 +73,9 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         if name == "sysctls":
             # A device that came with its module stays (nobody unloads modules); its keys are no setting of the host's.
             found += [f"{key}: {old[key]} -> {new.get(key)}" for key in old if old[key] != new.get(key)]
+        elif isinstance(old, list):
+            found += [f"{name}: gone: {item}" for item in old if item not in new]
+            found += [f"{name}: left behind: {item}" for item in new if item not in old]
         elif old != new:
             found.append(f"{name}:\n  before {json.dumps(old)}\n  now    {json.dumps(new)}")
     return found

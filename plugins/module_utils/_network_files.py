@@ -13,7 +13,7 @@ from typing import Any, Iterable, Mapping
 from . import _files
 from . import _sysctl_effects as effects
 from ._errors import LvsError
-from ._network_model import Item, Module, Sysctl, as_config
+from ._network_model import Item, Module, Sysctl, as_config, parse
 
 MODULES = "/etc/modules-load.d/lvs.conf"
 SYSCTLS = "/etc/sysctl.d/90-lvs.conf"
@@ -110,6 +110,14 @@ def saved_config(root: str = "/") -> Mapping[str, Any] | None:
         path = _below(root, CONFIG)
         raise LvsError(f"{path} cannot be understood ({error}); run the play again to write it.", path=path) from error
     return config
+
+
+def saved_order(root: str = "/") -> dict[str, int]:
+    """The place of every item in the saved config; nothing if there is none that can be understood."""
+    try:
+        return {item.ident: place for place, item in enumerate(parse(saved_config(root) or {}))}
+    except LvsError:
+        return {}
 
 
 def _below(root: str, path: str) -> str:

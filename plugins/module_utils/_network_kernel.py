@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -47,6 +48,13 @@ _HINTS = (
     ("operation not permitted", "root, or the capability CAP_NET_ADMIN over this network namespace, is needed"),
     ("invalid prefsrc", "the source is no address of this host"),
 )
+
+_WRITE_HINTS = {
+    errno.EINVAL: "the kernel does not take this value for it",
+    errno.EROFS: "/proc/sys is read-only here (a container?)",
+    errno.EACCES: "root is needed, over this network namespace",
+    errno.EPERM: "root is needed, over this network namespace",
+}
 
 Run = Callable[[Sequence[str], str], "tuple[int, str, str]"]
 Announcer = Callable[["Sequence[tuple[str, str]]", Callable[[str], bool]], "list[str]"]
@@ -306,8 +314,7 @@ class Kernel:
         try:
             self._settings.write(key, value)
         except OSError as error:
-            hint = {22: "the kernel does not take this value for it", 30: "/proc/sys is read-only here (a container?)"}
-            reason = hint.get(error.errno or 0, str(error.strerror))
+            reason = _WRITE_HINTS.get(error.errno or 0, str(error.strerror))
             raise Refused(before, f"{operation.command()}: {reason}") from error
 
     def _batch(self, operations: Sequence[Operation], before: int) -> None:

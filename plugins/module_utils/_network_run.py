@@ -69,13 +69,15 @@ class Outcome:
         return {"section": item.section, **what}
 
     def diff(self) -> list[dict[str, str]]:
-        """One difference for the running host, one for each file."""
+        """One difference for the running host, one for each file; the saved config only where nothing else tells it."""
         parts = []
         before = "".join(f"{item.line()}\n" for item in self.difference.before)
         after = "".join(f"{item.line()}\n" for item in self.difference.after)
         if before != after:
             parts.append({"before_header": "network", "after_header": "network", "before": before, "after": after})
         for change in self.files:
+            if parts and change.path.endswith(_network_files.CONFIG):
+                continue
             parts.append(
                 {
                     "before_header": change.path,
@@ -223,7 +225,11 @@ class _Run:
                 kept.pop(ident, None)
                 if ident not in difference.forget:
                     follow[ident] = item
-        return list(kept.values()), list(follow.values())
+        if self.remove:
+            return list(kept.values()), list(follow.values())
+        # An addition leaves the saved order alone, so that `merged` before `replaced` writes nothing when both are met.
+        saved = _network_files.saved_order(self.request.root)
+        return sorted(kept.values(), key=lambda item: saved.get(item.ident, len(saved))), list(follow.values())
 
     def _wanted_files(self, difference: Difference) -> dict[str, str | None]:
         kept, follow = self._ours(difference)

@@ -13,14 +13,14 @@ version_added: "0.1.0"
 author:
   - linuxvirtualserver.lvs contributors (@linuxvirtualserver)
 description:
-  - Installs C(/usr/local/lib/lvs/lvs.pyz), one file with the code of this collection's modules, which needs nothing but
-    Python 3.8 on the host, and the systemd unit C(lvs.service), which runs C(lvs.pyz boot) at every boot.
-  - At boot it puts C(/etc/lvs/network.json) in place, saved by M(linuxvirtualserver.lvs.network), and then
-    C(/etc/lvs/ipvs.json), saved by M(linuxvirtualserver.lvs.ipvs) with its option C(save). A file that is not there is
-    no mistake. It writes only what is missing, so starting the unit again changes nothing.
+  - Installs C(/usr/local/lib/lvs/lvs.pyz), one file with the code of this collection's modules, which needs nothing
+    but Python 3.8 on the host, and the systemd unit C(lvs.service), which runs C(lvs.pyz boot) at every boot.
+  - At boot it puts C(/etc/lvs/ipvs.json) in place, saved by M(linuxvirtualserver.lvs.ipvs) with its option C(save),
+    and then C(/etc/lvs/network.json), saved by M(linuxvirtualserver.lvs.network). A file that is not there is no
+    mistake. It writes only what is missing, so starting the unit again changes nothing.
   - The unit runs after C(network-online.target). If a device or a gateway is not there yet, it tries again for 30
-    seconds;
-    then it puts in place what does not need the missing device, and fails with one line per failure in the journal.
+    seconds; then it puts in place what does not need the missing device, and fails with one line per failure in the
+    journal.
   - Stopping the unit changes nothing.
   - The unit is enabled, not started.
 extends_documentation_fragment:
@@ -38,8 +38,7 @@ options:
   state:
     description:
       - V(absent) disables the unit and removes it, the program and its directory. The saved files belong to the
-        modules that
-        saved them.
+        modules that saved them.
     type: str
     choices: [present, absent]
     default: present

@@ -126,8 +126,8 @@ ansible_facts:
         routes:
           description:
             - The unicast routes of the main table with C(family), C(destination), C(gateway), C(device), C(protocol),
-              C(scope),
-              C(metric) and C(source). What a route does not have is null. Of several next hops the first is shown.
+              C(scope), C(metric) and C(source). What a route does not have is null. Of several next hops the first is
+              shown.
           returned: success
           type: list
           elements: dict

@@ -18,8 +18,7 @@ description:
     addresses go first, then rules, routes, devices and sysctls.
   - Reads the host, compares, writes the difference and reads again. A second run writes nothing.
   - Checks the whole O(config), and whether this host has the modules, settings and devices that it names, before
-    anything
-    is touched, and says everything that is wrong in one message.
+    anything is touched, and says everything that is wrong in one message.
   - Remembers in C(/var/lib/lvs/ledger.json) what it set and what stood there before, before it changes it. What is not
     wanted any more gets back what stood there before. An address, route or rule that stood there before and is wanted
     is used as it is, and stays when it is not wanted any more. When the first run of this module finds the settings
@@ -50,8 +49,7 @@ options:
         description:
           - Kernel modules, loaded now and at every boot.
           - A module that is not wanted any more is not loaded at the next boot, but stays loaded now, since it may
-            have got
-            other users.
+            have got other users.
         type: list
         elements: str
         default: []
@@ -59,11 +57,10 @@ options:
         description:
           - Settings below C(net), written in this order, only that forwarding is written first, since it moves other
             settings.
-          - Setting C(net.ipv4.ip_forward) also changes C(net.ipv4.conf.all.accept_redirects) and C(forwarding) of every
-            interface; all of that goes back with it.
+          - Setting C(net.ipv4.ip_forward) also changes C(net.ipv4.conf.all.accept_redirects) and C(forwarding) of
+            every interface; all of that goes back with it.
           - Before C(net.ipv6.conf.all.forwarding) every interface with C(accept_ra=1) gets C(accept_ra=2), or the host
-            would
-            lose the routes that it learned from router advertisements.
+            would lose the routes that it learned from router advertisements.
         type: list
         elements: dict
         default: []
@@ -123,8 +120,7 @@ options:
           announce:
             description:
               - Tell the neighbours, three times, when the address was added, by gratuitous ARP or an unsolicited
-                neighbour
-                advertisement, so that they forget who had it before. Also done at boot.
+                neighbour advertisement, so that they forget who had it before. Also done at boot.
               - A failure to tell is a warning.
             type: bool
             default: false
@@ -209,11 +205,9 @@ options:
   state:
     description:
       - V(merged) adds and edits, and removes nothing; RV(leaving) lists what V(replaced) would remove. It is the first
-        step of
-        a change in which every host learns the new way before any forgets the old.
+        step of a change in which every host learns the new way before any forgets the old.
       - V(replaced) makes exactly O(config) true among what this module set on this host in earlier calls, and gives
-        the rest
-        back. What it never set is not touched.
+        the rest back. What it never set is not touched.
       - V(absent) gives everything back.
     type: str
     choices: [merged, replaced, absent]
@@ -235,8 +229,7 @@ notes:
   - It works in the network namespace that Ansible's connection leads into; the ledger and the files belong to the file
     system.
   - Programs that manage the same interfaces may remove addresses, routes and rules that they do not know; for
-    systemd-networkd
-    set C(ManageForeignRoutes=no) and C(ManageForeignRoutingPolicyRules=no).
+    systemd-networkd set C(ManageForeignRoutes=no) and C(ManageForeignRoutingPolicyRules=no).
   - Removing an IPv4 address with a prefix length below 32 takes other addresses of the same network with it unless
     C(promote_secondaries) is set; give VIPs the prefix length 32.
 seealso:
@@ -312,8 +305,7 @@ leaving:
   description:
     - What this module set earlier and O(config) does not have. With V(merged) it is still there; else it is gone.
     - Each entry has the keys of its section of O(config) (a module has C(name)) and C(section). An address that goes
-      also has
-      C(connections), the TCP connections that still used it.
+      also has C(connections), the TCP connections that still used it.
   returned: success
   type: list
   elements: dict

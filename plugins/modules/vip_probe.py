@@ -14,8 +14,7 @@ author:
   - linuxvirtualserver.lvs contributors (@linuxvirtualserver)
 description:
   - Asks for every VIP by ARP, or by neighbour solicitation for IPv6, and collects every MAC address that answers. More
-    than
-    the active director's is the ARP problem of the LVS-HOWTO (chapter 6).
+    than the active director's is the ARP problem of the LVS-HOWTO (chapter 6).
   - It asks itself, with raw packets, so that neither the neighbour cache nor its entries have a part in it.
   - Run it on a client or a router of the VIP's network. A host that holds the VIP, or reaches it through a router, has
     nobody to ask; it says so.

@@ -282,7 +282,7 @@ class _Compiler:
                         f" ({_listing(machine.links)}); give the inside interface an address first."
                     )
                 elif link is not None:
-                    self.parts[machine.name].address(network.ip, network.prefixlen, link.interface, announce=True)
+                    self.parts[machine.name].inside_address(network, link.interface)
 
     def _vip_interface(self, director: Machine, vip: IPAddress) -> str | None:
         for name in ("lvs_vip_interface", "lvs_interface"):

@@ -57,6 +57,11 @@ class NetworkPart:
         flags = {"announce": True} if vip.version == 4 else {"announce": True, "nodad": True, "deprecated": True}
         self.address(vip, full_length(vip.version), device, **flags)
 
+    def inside_address(self, network: IPNetwork, device: str) -> None:
+        """What NAT realservers use as gateway; at once, as duplicate address detection would keep it silent at boot."""
+        flags = {"announce": True} if network.version == 4 else {"announce": True, "nodad": True}
+        self.address(network.ip, network.prefixlen, device, **flags)
+
     def forwarding(self, version: int, interfaces: list[str]) -> None:
         """LVS-NAT: the director is a router (HOWTO 5.6) that never redirects a realserver past itself (HOWTO 5.12)."""
         if version == 6:

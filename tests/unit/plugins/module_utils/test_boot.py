@@ -162,7 +162,7 @@ def test_exit_code_and_one_line_per_failure(
 
         monkeypatch.setattr(_boot, name, step)
     assert _boot.main(["boot"]) == code
-    assert done == ["network", "ipvs"]
+    assert done == ["ipvs", "network"], "a VIP that is up has its services"
     assert capsys.readouterr().err.splitlines() == said
 
 
