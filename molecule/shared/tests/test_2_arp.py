@@ -25,8 +25,8 @@ def ndp_owners(lab: Lab, asker: str) -> set[str]:
     with lab.capture(asker, "eth1", "icmp6 and ip6[40] == 136", "-nnev") as lines:
         for _number in range(3):
             lab.run(asker, f"ip -6 neigh flush to {VIP6}; ping -6 -c 1 -W 1 {VIP6}", check=False)
-    text = "\n".join(lines)
-    return set(re.findall(rf"([0-9a-f:]{{17}}) > [^\n]*\n?[^\n]*neighbor advertisement[^\n]*tgt is {VIP6}\b", text))
+    advertisement = re.compile(rf"([0-9a-f:]{{17}}) > .*neighbor advertisement.*tgt is {VIP6},")
+    return {found.group(1) for line in lines if (found := advertisement.search(line))}
 
 
 def test_only_the_director_answers_arp(lab: Lab) -> None:

@@ -134,7 +134,8 @@ def test_options_reach_the_engine(host: Host, tmp_path: Path) -> None:
         config=[], state="overridden", allow_empty=True, restrict=[{"fwmark": 16}], drain_timeout=5, save=str(path)
     )
     assert result["commands"] == ["-D -f 16"]
-    assert [entry["address"] for entry in host.call(ipvs.main, {"config": [], "return": "full"}, 0)["after"]] == ["192.168.1.110"]
+    after = host.call(ipvs.main, {"config": [], "return": "full"}, 0)["after"]
+    assert [entry["address"] for entry in after] == ["192.168.1.110"]
 
 
 def documented(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bringing a lab up is killed at a random moment; taking it down must leave nothing of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from lab import ROOT
+
+NAME = "soak-killed"
+DIRECTORY = pathlib.Path("/var/lib/lvs-lab") / NAME
+MACHINES: dict[str, Any] = {
+    "lab_name": NAME,
+    "lab_networks": [{"name": "lan", "ipv4": "192.168.1.0/24"}],
+    "lab_machines": [
+        {
+            "name": name,
+            "groups": ["lvs_realservers"],
+            "distribution": distribution,
+            "memory": 192,
+            "nics": [{"network": "lan", "addresses": [f"192.168.1.{number}/24"]}],
+        }
+        for number, (name, distribution) in enumerate([("a", "bookworm"), ("b", "trixie")], start=2)
+    ],
+}
+
+
+def command(playbook: str) -> list[str]:
+    return ["ansible-playbook", str(ROOT / "playbooks" / playbook), "-e", json.dumps(MACHINES)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+
+
+def up(seconds: float | None) -> float:
+    """Bring the lab up, or kill that with all its processes after so many seconds; how long it ran."""
+    start = time.monotonic()
+    with open(ROOT / "build/soak-lab.log", "ab") as log:
+        process = subprocess.Popen(
+            command("lab_up.yml"),
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        code = process.wait(seconds or 180)
+        assert code == 0, "lab_up failed; see build/soak-lab.log"
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
+        assert seconds, "lab_up did not end; see build/soak-lab.log"
+    return time.monotonic() - start
+
+
+def down() -> None:
+    done = subprocess.run(
+        command("lab_down.yml"), cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def found() -> list[str]:
+    """Whatever of this machine has the lab's name: processes, namespaces, files, mounts, links."""
+    seen = []
+    for folder in pathlib.Path("/proc").iterdir():
+        if folder.name.isdigit() and folder.name != str(os.getpid()):
+            try:
+                arguments = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                place = os.readlink(folder / "cwd")
+            except OSError:
+                continue
+            if NAME in arguments or NAME in place:
+                seen.append(f"process {folder.name}: {arguments}")
+    seen += [
+        str(path)
+        for folder in ("/run/netns", "/var/lib/lvs-lab", "/dev/shm", "/tmp", "/run")
+        for path in pathlib.Path(folder).glob(f"*{NAME}*")
+    ]
+    seen += [line for line in pathlib.Path("/proc/self/mounts").read_text().splitlines() if NAME in line]
+    return seen
+
+
+@pytest.fixture(scope="module")
+def duration() -> float:
+    """How many seconds a whole boot takes here; the search must see a lab that runs."""
+    down()
+    assert found() == []
+    seconds = up(None)
+    seen = found()
+    down()
+    assert [line for line in seen if line.startswith("process")], "no process of a running lab was found"
+    assert f"/run/netns/lvslab-{NAME}" in seen
+    print(f"lab_up takes {seconds:.1f} s")
+    return seconds
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_killed_lab_up_leaves_nothing_after_lab_down(duration: float, choice: random.Random, number: int) -> None:
+    moment = choice.uniform(0.5, duration)
+    up(moment)
+    print(f"killed after {moment:.1f} s, then there was: {found()}")
+    down()
+    assert found() == []
+
+
+def test_a_killed_lab_comes_up_again() -> None:
+    """Without a lab_down in between: what is half there is completed."""
+    try:
+        up(6)
+        up(None)
+    finally:
+        down()
+    assert found() == []
