@@ -13,7 +13,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.collections
 export MOLECULE_GLOB := molecule/*/molecule.yml
 
 .DEFAULT_GOAL := help
-.PHONY: help packages setup demo lab lab-down test lint sanity unit molecule bench clean
+.PHONY: help packages setup demo lab lab-down test lint sanity unit molecule soak bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -65,6 +65,9 @@ unit: setup ## unit and property tests
 
 molecule: setup ## scenarios on virtual machines; SCENARIO=dr for one, KEEP=1 to use and leave the lab that is up
 	scripts/run_tests.py molecule $(SCENARIO:%=--scenario %) $(if $(KEEP),--keep)
+
+soak: setup ## on demand, half an hour: faults and long series of changes in a lab of their own; KEEP=1 as above
+	scripts/run_tests.py soak $(if $(KEEP),--keep)
 
 clean: ## remove what the targets made, but .venv; lab-down comes first
 	rm -rf build .cache tests/output .ansible .hypothesis

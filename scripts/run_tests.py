@@ -137,9 +137,34 @@ def scenario_steps(name: str) -> list[Step]:
     ]
 
 
-PARTS = {"lint": lint, "sanity": sanity, "unit": unit, "molecule": molecule}
+def soak(_args: argparse.Namespace) -> list[Step]:
+    report = RESULTS / "soak.xml"
+    return [
+        Step("soak, lab up", soak_lab("up"), 15, frame=True),
+        Step("soak", ["pytest", "-rA", f"--junitxml={report}", "tests/soak"], 40, junit="results/soak.xml"),
+    ]
+
+
+def soak_lab(direction: str) -> list[str]:
+    """The scenarios' machines, in a lab of the soak's own."""
+    return [
+        "ansible-playbook",
+        f"playbooks/lab_{direction}.yml",
+        "-e",
+        "@molecule/shared/lab.yml",
+        "-e",
+        "lab_name=soak",
+    ]
+
+
+PARTS = {"lint": lint, "sanity": sanity, "unit": unit, "molecule": molecule, "soak": soak}
+# Runs only when it is asked for: longer than a gate should take.
+ON_DEMAND = {"soak"}
 # What leaves nothing behind after a part, whatever became of it.
-AFTER = {"molecule": Step("molecule, lab down", ["molecule", "destroy"], 5, frame=True)}
+AFTER = {
+    "molecule": Step("molecule, lab down", ["molecule", "destroy"], 5, frame=True),
+    "soak": Step("soak, lab down", soak_lab("down"), 5, frame=True),
+}
 
 
 def read_reports(paths: Iterable[Path]) -> Count:
@@ -221,11 +246,11 @@ def run_part(name: str, args: argparse.Namespace) -> Count:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("part", nargs="*", help=f"what to run: {', '.join(PARTS)}; all of them by default")
+    parser.add_argument("part", nargs="*", help=f"what to run: {', '.join(PARTS)}; all but soak by default")
     parser.add_argument("--scenario", action="append", default=[], help="only this molecule scenario; may be repeated")
     parser.add_argument("--keep", action="store_true", help="use the lab that is up, if any, and leave it running")
     args = parser.parse_args()
-    wanted = args.part or list(PARTS)
+    wanted = args.part or [name for name in PARTS if name not in ON_DEMAND]
     for name in wanted:
         if name not in PARTS:
             parser.error(f"no part {name}: {', '.join(PARTS)}")

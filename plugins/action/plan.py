@@ -46,7 +46,8 @@ class ActionModule(ActionBase):
             found = problems(plan.parts, inventory.facts, task_vars["ansible_play_hosts_all"])
             if found:
                 raise AnsibleActionFail(_message("The machines have", "problem", found))
-        result.update(changed=False, parts=plan.parts, probe=plan.probe, warnings=plan.warnings)
+        hosts = task_vars["ansible_play_hosts_all"]
+        result.update(changed=False, parts=plan.parts, hosts=hosts, probe=plan.probe, warnings=plan.warnings)
         return result
 
     @staticmethod

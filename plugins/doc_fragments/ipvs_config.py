@@ -155,6 +155,7 @@ options:
     description:
       - Which services are meant. A service counts if it matches any entry, and an entry if all that it states is so.
       - A service by firewall mark is matched by O(restrict[].fwmark) only.
+      - Without it every service is meant, with an empty list none.
     type: list
     elements: dict
     suboptions:

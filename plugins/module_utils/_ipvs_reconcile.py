@@ -106,7 +106,8 @@ def reconcile(
     request = Request(
         wanted,
         state,
-        _ownership(restrictions, saved, everything=not restrictions and not save),
+        # An empty `restrict` is no word for everything: it may be the empty result of a template.
+        _ownership(restrictions, saved, everything=restrict is None and not save),
         drain_timeout,
         full,
         check,
@@ -144,7 +145,7 @@ def gather(
         empty: dict[str, Any] = {"loaded": False, "config": [], "rules": [], "connections": []}
         return {**empty, "stats": []} if stats else empty
     try:
-        content = table.read(None, _ownership(restrictions, {}, everything=not restrictions))
+        content = table.read(None, _ownership(restrictions, {}, everything=restrict is None))
         entries = model.ordered(content)
         keys = [entry.service.key for entry in entries]
         counted = table.connections(keys)
@@ -193,12 +194,16 @@ def run(request: Request, environment: Environment | None = None) -> Outcome:
 
 
 def _run(request: Request, environment: Environment) -> Outcome:
-    table = KernelTable.open(not request.check, environment.modules, environment.connect, environment.proc)
+    # To take services away nothing has to be loaded: where there is no IPVS there are none.
+    adds = bool(request.wanted) and request.state != DELETED
+    table = KernelTable.open(
+        adds and not request.check, environment.modules, environment.connect, environment.proc, must_exist=adds
+    )
     notes = []
     try:
         if table is None:
             have: Table = {}
-            notes.append("Module ip_vs is not loaded; the table counts as empty. A real run loads it.")
+            notes.append(f"Module ip_vs is not loaded; the table counts as empty.{' A real run loads it.' * adds}")
         else:
             have = _read(table, request)
         want = target(request.wanted, have, request.state, request.ours)
@@ -402,14 +407,16 @@ class _Writer:
             raise self._rolled_back(exc, before, keys) from exc
 
     def _carry_out(self, step: Difference, goal: Table) -> list[Failure]:
-        leaving = _who_leaves(self.current, goal, list(self.current))
-        if not leaving or not self._drain_timeout:
-            self.leaving.update(self.count(leaving))
-            return self._apply(step.operations())
+        # Nobody leaves before all that comes is there: the kernel goes on after a refusal, and what is deleted and
+        # then rolled back has lost its connections.
         failures = self._apply(step.grow + step.drain)
-        if failures:
+        if failures or self._lost or not step.shrink:
             return failures
-        self._wait(leaving)
+        leaving = _who_leaves(self.current, goal, list(self.current))
+        if leaving and self._drain_timeout:
+            self._wait(leaving)
+        else:
+            self.leaving.update(self.count(leaving))
         return self._apply(step.shrink)
 
     def _apply(self, operations: list[Operation]) -> list[Failure]:

@@ -65,6 +65,8 @@ class KernelModules:
 
     def state(self, name: str) -> str:
         """``loaded``, ``builtin``, ``available``, ``missing``, or ``unknown`` where nobody can tell."""
+        if not _NAME.fullmatch(name):
+            return MISSING
         if name in self.loaded():
             return LOADED
         pattern = re.compile(rf"^(?:\S*/)?{name.replace('_', '[_-]')}\.ko", re.MULTILINE)

@@ -19,7 +19,7 @@ from ._network_files import FileChange
 from ._network_kernel import Kernel, Needs, Refused
 from ._network_model import Address, Item, Module, as_config, parse
 
-STATES = ("merged", "replaced", "absent")
+STATES = ("merged", "pruned", "replaced", "absent")
 DRAIN_POLL = 0.5
 
 
@@ -111,6 +111,11 @@ class _Run:
         self.remove = request.state != "merged"
         self.entries: dict[str, dict[str, Any]] = dict(ledger.entries)
         self.before_run = dict(self.entries)
+        if request.state == "pruned":
+            # Neither adds nor edits: what is ours and still wanted stays as it is, so check mode after a `merged` that
+            # was only foretold shows the removals and nothing twice.
+            ours = remembered(self.entries)
+            self.config = [ours[item.ident] for item in config if item.ident in ours]
         self.done: list[Operation] = []
         self.written: list[FileChange] = []
 

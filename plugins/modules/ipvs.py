@@ -58,6 +58,7 @@ options:
       - With O(state=overridden) all that is ours and not named is deleted. Without O(restrict) and O(save) the whole
         table
         is ours; without O(restrict) but with O(save) those services are that were saved there before.
+      - An empty list says that nothing but what is named, or was saved, is ours.
   save:
     description:
       - Path of a file that remembers the table that is wanted of what is ours, such as V(/etc/lvs/ipvs.json). It is

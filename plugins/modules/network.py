@@ -206,11 +206,12 @@ options:
     description:
       - V(merged) adds and edits, and removes nothing; RV(leaving) lists what V(replaced) would remove. It is the first
         step of a change in which every host learns the new way before any forgets the old.
+      - V(pruned) is the second step, it removes what this module set and O(config) no longer has, and adds nothing.
       - V(replaced) makes exactly O(config) true among what this module set on this host in earlier calls, and gives
         the rest back. What it never set is not touched.
       - V(absent) gives everything back.
     type: str
-    choices: [merged, replaced, absent]
+    choices: [merged, pruned, replaced, absent]
     default: merged
   drain_timeout:
     description:
@@ -389,7 +390,7 @@ _CONFIG = {
 }
 ARGUMENTS = {
     "config": {"type": "dict", "options": _CONFIG},
-    "state": {"type": "str", "choices": ["merged", "replaced", "absent"], "default": "merged"},
+    "state": {"type": "str", "choices": ["merged", "pruned", "replaced", "absent"], "default": "merged"},
     "drain_timeout": {"type": "int", "default": 0},
     "persist": {"type": "bool", "default": True},
 }
@@ -399,7 +400,7 @@ def main() -> None:
     """Read, compare, write, verify."""
     module = AnsibleModule(
         argument_spec=ARGUMENTS,
-        required_if=[("state", "merged", ["config"]), ("state", "replaced", ["config"])],
+        required_if=[("state", state, ["config"]) for state in ("merged", "pruned", "replaced")],
         supports_check_mode=True,
     )
     request = _network_run.Request(

@@ -60,8 +60,8 @@ RETURN = r"""
 parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes;
-      a director also has C(director) with C(owner), C(groundwork) (its C(network) without VIPs), C(config) and
-      C(restrict).
+      a director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
+      C(config) and C(restrict).
   returned: success
   type: dict
   sample:
@@ -69,6 +69,12 @@ parts:
       roles: [director]
       network: {modules: [ip_vs, ip_vs_wlc], sysctls: [], devices: [], addresses: [], routes: [], rules: []}
       director: {owner: static, config: [], restrict: []}
+hosts:
+  description: The hosts of this play, which C(--limit) may have narrowed.
+  returned: success
+  type: list
+  elements: str
+  sample: [director, rs1, rs2, client]
 probe:
   description: What a client can prove, for M(linuxvirtualserver.lvs.vip_probe), with the director's MAC addresses.
   returned: success

@@ -243,6 +243,9 @@ class _Compiler:
             # An entry of a finished connection outlives a deleted realserver; a client that uses its port again would
             # be dropped without a word until the entry expires. So it is rescheduled (HOWTO 4.14, 4.20).
             part.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+            # So is an entry in FIN_WAIT, the last state a director sees with dr and tun: its realserver may be drained,
+            # or be reached by another method by now.
+            part.sysctl("net.ipv4.vs.conn_reuse_mode", 2)
         for service in cluster.services:
             if service.scheduler != "none":
                 part.module(f"ip_vs_{service.scheduler}")
@@ -323,6 +326,12 @@ class _Compiler:
                     )
                     continue
                 seen.update(dict.fromkeys(keys, label))
+                if host is None and not entry.unmanaged and (owner := self._realserver_with(rip)) is not None:
+                    self.mistakes.append(
+                        f"service {service.name}: realserver {rip} is an address of host {owner}, which nothing would"
+                        f" configure for this service; write host: {owner}, or unmanaged: true if that is meant."
+                    )
+                    continue
                 self._prepare(cluster, service, entry, host, rip, vip)
                 member: dict[str, Any] = {
                     "address": str(rip),
@@ -336,6 +345,10 @@ class _Compiler:
         if not members:
             self.plan.warnings.append(f"service {service.name}: VIP {vip} has no realserver; clients will be refused.")
         return members
+
+    def _realserver_with(self, rip: IPAddress) -> str | None:
+        machines = (self.machines[host] for host in self.inventory.realservers)
+        return next((machine.name for machine in machines if any(link.address == rip for link in machine.links)), None)
 
     def _hosts(self, service: Service, entry: Entry) -> Sequence[str | None]:
         """The hosts an entry stands for; None for the address of a host nobody here manages."""
@@ -385,8 +398,10 @@ class _Compiler:
         variable = "lvs_rip" if vip.version == 4 else "lvs_rip6"
         if machine.given(variable):
             given = [address for address in machine.addresses(variable) if address.version == vip.version]
+            # Of several the one that this cluster's director reaches: two NAT directors need a RIP each.
+            near = [address for address in given if entry.forwarding == "tun" or cluster.director.link_to(address)]
             # None left: said once, where host variables are checked.
-            return self._linked(cluster, entry, where, given[0]) if given else None
+            return self._linked(cluster, entry, where, (near or given)[0]) if given else None
         if machine.facts is None:
             self.mistakes.append(
                 f"{where}: its addresses are not known (outside --limit, or it did not answer); give {variable}."
@@ -574,7 +589,7 @@ class _Compiler:
         if "director" in roles:
             table = sorted(self.tables.get(host, []), key=lambda row: (row["protocol"], row["address"], row["port"]))
             compiled["director"] = {
-                "groundwork": part.groundwork(compiled["network"], self.vips),
+                "groundwork": part.groundwork(compiled["network"]),
                 "owner": str(machine.variables.get("lvs_table_owner", "static")),
                 "config": table,
                 "restrict": [{"address": address} for address in sorted({row["address"] for row in table})],

@@ -8,7 +8,7 @@ A host that is director and realserver, or realserver of several clusters, gets 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
@@ -34,6 +34,7 @@ class NetworkPart:
         self._sysctls: dict[str, str] = {}
         self._devices: dict[str, dict[str, Any]] = {}
         self._addresses: dict[IPAddress, dict[str, Any]] = {}
+        self._director_vips: set[str] = set()
         self._tunnel_vips: set[IPAddress] = set()
         self._returns: dict[IPAddress, tuple[IPAddress, bool]] = {}
 
@@ -56,6 +57,7 @@ class NetworkPart:
         """The VIP, announced. IPv6: deprecated, or IPVS tunnels and the director's own traffic leave from the VIP."""
         flags = {"announce": True} if vip.version == 4 else {"announce": True, "nodad": True, "deprecated": True}
         self.address(vip, full_length(vip.version), device, **flags)
+        self._director_vips.add(f"{vip}/{full_length(vip.version)}")
 
     def inside_address(self, network: IPNetwork, device: str) -> None:
         """What NAT realservers use as gateway; at once, as duplicate address detection would keep it silent at boot."""
@@ -108,6 +110,9 @@ class NetworkPart:
                 f"host {self.machine.name}: replies from {rip} would have to go through {first} and"
                 f" through {gateway}; two NAT directors need a RIP each on this realserver."
             )
+        if one_network and rip.version == 6 and (link := self.machine.link_to(gateway)):
+            # An IPv6 router always tells a neighbour of the client's to go there directly; nobody may listen (HOWTO 5.12).
+            self.sysctl(f"net.ipv6.conf.{link.interface}.accept_redirects", 0)
 
     def compiled(self, extra_sysctls: Mapping[str, Any]) -> dict[str, list[Any]]:
         """The `config` of module ``network``."""
@@ -123,10 +128,10 @@ class NetworkPart:
             "rules": rules,
         }
 
-    def groundwork(self, compiled: Mapping[str, list[Any]], vips: Collection[IPAddress]) -> dict[str, list[Any]]:
-        """A director's part without its VIPs: what has to be true before the table uses it (forwarding, gateways)."""
-        held = {f"{vip}/{full_length(vip.version)}" for vip in vips}
-        return {**compiled, "addresses": [entry for entry in compiled["addresses"] if entry["address"] not in held]}
+    def groundwork(self, compiled: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        """A director's part without the VIPs that it directs: what has to be true before the table uses it."""
+        kept = [entry for entry in compiled["addresses"] if entry["address"] not in self._director_vips]
+        return {**compiled, "addresses": kept}
 
     def _policy(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         routes: list[dict[str, Any]] = []

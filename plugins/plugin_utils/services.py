@@ -20,6 +20,8 @@ FORWARDING = ("dr", "nat", "tun")
 PROTOCOLS = ("tcp", "udp", "sctp")
 # The kernel loads ip_vs_<name>; its name field has 16 bytes. Which schedulers exist is the kernel's to say.
 SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}")
+# netaddr before 1.0 would complete 10.1 to 10.0.0.1.
+WHOLE_ADDRESS = re.compile(r".*:.*|[0-9]+(\.[0-9]+){3}(/.*)?")
 MAX_WEIGHT = MAX_THRESHOLD = 2**31 - 1
 # IP_VS keeps the timeout in jiffies; ipvsadm(8) bounds it at 31 days.
 MAX_PERSISTENCE = 31 * 24 * 3600
@@ -43,6 +45,7 @@ class Entry:
 
     kind: str
     value: str
+    unmanaged: bool
     weight: int | str
     port: int | None
     forwarding: str
@@ -111,7 +114,7 @@ class Mistakes(list[str]):
             self.append(f"{where}: {text} has a leading zero, which some programs read as octal; write it without.")
             return None
         try:
-            if not isinstance(value, str) or "%" in text:
+            if not isinstance(value, str) or "%" in text or not WHOLE_ADDRESS.fullmatch(text):
                 raise AddrFormatError
             network = IPNetwork(text) if "/" in text else IPNetwork(IPAddress(text))
         except (AddrFormatError, ValueError):
@@ -323,15 +326,15 @@ def _entries(item: Mapping[str, Any], ports: tuple[int, ...], where: str, mistak
         if len(kinds) != 1:
             mistakes.append(f"{spot}: needs exactly one of host, group, address.")
             continue
-        value = _who(kinds[0], line, where, mistakes)
+        unmanaged = mistakes.boolean(f"{where}: realserver {line[kinds[0]]}: unmanaged", line.get("unmanaged", False))
+        value = _who(kinds[0], line, unmanaged, where, mistakes)
         if value is not None:
-            entries.append(_entry(kinds[0], value, {**item, **line}, ports, where, mistakes))
+            entries.append(_entry(kinds[0], value, unmanaged, {**item, **line}, ports, where, mistakes))
     return tuple(entries)
 
 
-def _who(kind: str, line: Mapping[str, Any], where: str, mistakes: Mistakes) -> str | None:
+def _who(kind: str, line: Mapping[str, Any], unmanaged: bool, where: str, mistakes: Mistakes) -> str | None:
     """The name of the host or group, or the address normalised."""
-    unmanaged = mistakes.boolean(f"{where}: realserver {line[kind]}: unmanaged", line.get("unmanaged", False))
     if kind == "address":
         address = mistakes.address(f"{where}: realserver", line[kind])
         return None if address is None else str(address)
@@ -344,7 +347,13 @@ def _who(kind: str, line: Mapping[str, Any], where: str, mistakes: Mistakes) -> 
 
 
 def _entry(
-    kind: str, value: str, settings: Mapping[str, Any], ports: tuple[int, ...], where: str, mistakes: Mistakes
+    kind: str,
+    value: str,
+    unmanaged: bool,
+    settings: Mapping[str, Any],
+    ports: tuple[int, ...],
+    where: str,
+    mistakes: Mistakes,
 ) -> Entry:
     """`settings` are the line's own, and the service's where the line is silent."""
     spot = f"{where}: realserver {value}"
@@ -367,4 +376,4 @@ def _entry(
             f"{spot}: lower_threshold {lower} is above upper_threshold {upper}; connections come again when their"
             " number falls below the lower one, so it must not be the greater."
         )
-    return Entry(kind, value, weight, port, forwarding, upper, lower)
+    return Entry(kind, value, unmanaged, weight, port, forwarding, upper, lower)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 VIPS = ["192.168.1.110", "2001:db8:1::110"]
 
 
-def macs(vips: list[str] = VIPS, interface: str = "") -> list[list[str]]:
-    return [result["macs"] for result in who_answers(vips, interface, 2, 0.5, Kernel().ip)]
+def macs(vips: list[str] | None = None, interface: str = "") -> list[list[str]]:
+    return [result["macs"] for result in who_answers(vips or VIPS, interface, 2, 0.5, Kernel().ip)]
 
 
 def test_every_host_that_answers_is_seen(neighbours: list[Neighbour]) -> None:

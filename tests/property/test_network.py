@@ -104,7 +104,7 @@ class Machine:
         return _network_run.run(request, self.host.kernel())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     already=configs(),
     steps=st.lists(st.tuples(configs(), st.sampled_from(("merged", "replaced"))), min_size=1, max_size=3),
@@ -126,7 +126,7 @@ def test_true_then_quiet_then_back(already: dict[str, Any], steps: list[tuple[di
         assert machine.host.state() == before
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(already=configs(), first=configs(), second=configs(), at=st.integers(0, 12))
 def test_a_failure_anywhere_leaves_no_trace(
     already: dict[str, Any], first: dict[str, Any], second: dict[str, Any], at: int

@@ -22,7 +22,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services im
 from tests.howto import inventory, plan_of
 
 # Some seconds each: the gate runs them every time.
-BOUNDED = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+BOUNDED = settings(max_examples=250, suppress_health_check=list(HealthCheck), derandomize=True)
 
 ADDRESSES = st.sampled_from(
     "192.168.1.110 192.168.1.111 192.168.1.2 192.168.1.1 192.168.1.255 10.1.1.2 10.1.1.110 172.16.5.4 203.0.113.1"

@@ -8,42 +8,14 @@ LVS_SOAK_SEED repeats a run's random choices; every test prints the seed it drew
 
 from __future__ import annotations
 
-import copy
 import os
 import random
-from typing import Any
 
 import pytest
 
-os.environ.setdefault("LVS_LAB", "soak")  # before lab.py reads it
-
-from lab import HERE, Lab
+from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import HERE, Soak
 
 SEED = os.environ.get("LVS_SOAK_SEED") or str(random.randrange(10**6))
-
-
-class Soak(Lab):
-    """The lab under the inventory of scenario dr, whose two realservers can be reached by every method."""
-
-    def by(self, method: str) -> list[dict[str, Any]]:
-        """The services with another forwarding method."""
-        services = copy.deepcopy(self.services)
-        for service in services:
-            service["forwarding"] = method
-        return services
-
-    @property
-    def managed(self) -> list[str]:
-        return ["director", *self.realservers]
-
-    def teardown(self) -> None:
-        play = self.play("teardown.yml")
-        assert play.code == 0, play.output
-
-    def leftovers(self) -> dict[str, str]:
-        """What differs from the bare machine, for each machine where something does."""
-        said = {name: self.run(name, "python3 /root/snapshot.py compare", check=False) for name in self.managed}
-        return {name: text for name, text in said.items() if text}
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,9 @@ def table(pick: random.Random, previous: list[dict[str, Any]]) -> list[dict[str,
     if pick.random() < 0.5:
         return [service(pick, name) for name in pick.sample(names, pick.choice([0, 1, 4, 10, 25]))]
     known = {name_of(entry): entry for entry in previous}
-    made = {name: service(pick, name) for name in pick.sample(names, pick.randint(0, 3))}
+    made: dict[tuple[str, ...], dict[str, Any]] = {
+        name: service(pick, name) for name in pick.sample(names, pick.randint(0, 3))
+    }
     edited: dict[tuple[str, ...], dict[str, Any]] = {}
     for name, entry in known.items():
         if pick.random() < 0.2:
@@ -120,7 +122,8 @@ def table(pick: random.Random, previous: list[dict[str, Any]]) -> list[dict[str,
         added = [other for other in fresh["realservers"] if other["address"] not in taken]
         kept = [{**other, "weight": pick.randint(0, 9)} if pick.random() < 0.2 else other for other in kept]
         edited[name] = {**pick.choice([entry, fresh]), "realservers": kept + pick.choice([[], added])}
-    return list({**edited, **made}.values())
+    edited.update(made)
+    return list(edited.values())
 
 
 def name_of(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from .conftest import Soak
+from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import Soak
 
 PROGRAM = pathlib.Path(__file__).parent / "random_tables.py"
 TRANSITIONS = 60

@@ -13,13 +13,12 @@ import subprocess
 import time
 
 import pytest
-from lab import LAB, ROOT, expect_shares
 
-from .conftest import Soak
+from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import LAB, ROOT, Soak, expect_shares
 
 VIPS = ("192.168.1.110", "2001:db8:1::110")
 METHODS = ("dr", "nat", "tun")
-ROUNDS = [f"{number}-{what}" for number, what in enumerate(["controller", "modules", "machine"] * 4, start=1)]
+ROUNDS = [f"{number}-{what}" for number, what in enumerate(["controller", "modules", "machine"] * 3, start=1)]
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from lab import expect_shares
 
-from .conftest import Soak
+from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import Soak, expect_shares
 
 VIPS = ("192.168.1.110", "2001:db8:1::110")
 

@@ -14,9 +14,9 @@ from lab import Lab
 VIP4, VIP6 = "192.168.1.110", "2001:db8:1::110"
 
 
-def arp_owners(lab: Lab, asker: str) -> set[str]:
+def arp_owners(lab: Lab, asker: str, interface: str = "eth1") -> set[str]:
     """Every MAC that answers who-has VIP on the link; arping asks by broadcast and prints each answer."""
-    output = lab.run(asker, f"arping -b -c 3 -w 4 -I eth1 {VIP4}", check=False)
+    output = lab.run(asker, f"arping -b -c 3 -w 4 -I {interface} {VIP4}", check=False)
     return {mac.lower() for mac in re.findall(r"\[([0-9A-Fa-f:]{17})\]", output)}
 
 
@@ -32,6 +32,12 @@ def ndp_owners(lab: Lab, asker: str) -> set[str]:
 def test_only_the_director_answers_arp(lab: Lab) -> None:
     for asker in ("client", "router"):
         assert arp_owners(lab, asker) == {lab.mac("director", "eth1")}, asker
+
+
+@pytest.mark.scenario("tun")
+def test_nobody_answers_arp_on_the_far_link(lab: Lab) -> None:
+    """The realserver behind the router has the VIP too; there is no director on its link."""
+    assert arp_owners(lab, "router", "eth2") == set()
 
 
 def test_only_the_director_answers_neighbour_solicitations(lab: Lab) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from lab import Lab, expect_shares
 
@@ -24,10 +26,10 @@ def kill(lab: Lab, name: str) -> None:
 
 @pytest.mark.parametrize("how", [reboot, kill])
 @pytest.mark.parametrize("who", ["director", "realserver"])
-def test_comes_back_without_ansible(lab: Lab, how: object, who: str) -> None:
+def test_comes_back_without_ansible(lab: Lab, how: Callable[[Lab, str], None], who: str) -> None:
     name = "director" if who == "director" else lab.realservers[-1]
     before = lab.run("director", "ipvsadm -Sn")
-    how(lab, name)  # type: ignore[operator]
+    how(lab, name)
     lab.wait(name, "systemctl is-active lvs.service")
     assert lab.run("director", "ipvsadm -Sn") == before
     for vip in VIPS:

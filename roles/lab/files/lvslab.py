@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -67,7 +66,7 @@ def all_pids() -> list[int]:
 def machine_pids(identity: str) -> list[int]:
     """The processes of one machine, by the argument that names it."""
     names = {name + identity for name in NAMING_ARGUMENTS}
-    for _ in range(3):
+    for _attempt in range(3):
         found = [pid for pid in all_pids() if not names.isdisjoint(arguments_of(pid))]
         if found:
             break

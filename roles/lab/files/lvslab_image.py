@@ -250,7 +250,7 @@ def sources_for(suite: str, sources: Sequence[AptSource], *, updates: bool) -> l
     """The host's archives, asked for another release: lines for sources.list."""
     lines = []
     for source in sources:
-        _, dash, kind = source.codename.partition("-")
+        _release, dash, kind = source.codename.partition("-")
         if kind not in (("", "updates", "security") if updates else ("",)):
             continue
         line = f"deb {source.uri} {suite}{dash}{kind} {' '.join(source.components)}"

@@ -44,7 +44,7 @@ def run_once(arguments: Sequence[str]) -> int:
             os.execv(PROGRAM, [NOWHERE, *arguments])
         finally:
             os._exit(127)
-    _, ended = os.waitpid(child, 0)
+    _pid, ended = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(ended)
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -55,7 +54,7 @@ def head_of(connection: socket.socket) -> tuple[bytes, bytes]:
         if not piece or len(data) > 65536:
             return data, b""
         data += piece
-    head, _, rest = data.partition(b"\r\n\r\n")
+    head, _separator, rest = data.partition(b"\r\n\r\n")
     return head, rest
 
 
@@ -129,7 +128,7 @@ def destination_of(ancillary: list[tuple[int, int, bytes]]) -> tuple[str, tuple[
 def serve_datagram(sock: socket.socket, log: Log) -> None:
     """Answer one datagram from the address it came to."""
     try:
-        _, ancillary, _, sender = sock.recvmsg(65536, 256)
+        _data, ancillary, _flags, sender = sock.recvmsg(65536, 256)
         local, leave_from = destination_of(ancillary)
         log.request("udp", sender[0], sender[1], local, sock.getsockname()[1])
         sock.sendmsg([f"{NAME} {sender[0]} {local}\n".encode()], [leave_from], 0, sender)
@@ -163,14 +162,14 @@ def main() -> None:
         for port in UDP_PORTS:
             waiting.register(bound(family, socket.SOCK_DGRAM, port), selectors.EVENT_READ, "udp")
     while True:
-        for key, _ in waiting.select():
+        for key, _events in waiting.select():
             sock = key.fileobj
             if not isinstance(sock, socket.socket):
                 continue
             if key.data == "udp":
                 serve_datagram(sock, log)
                 continue
-            connection, _ = sock.accept()
+            connection, _address = sock.accept()
             threading.Thread(target=serve_connection, args=(connection, log), daemon=True).start()
 
 

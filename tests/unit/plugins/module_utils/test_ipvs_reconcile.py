@@ -214,6 +214,30 @@ def test_what_was_written_before_a_refusal_is_rolled_back(machine: Machine) -> N
     ]
 
 
+@pytest.mark.parametrize("drain_timeout", [0, 30])
+def test_nobody_leaves_before_all_that_comes_is_there(machine: Machine, drain_timeout: int) -> None:
+    """What is deleted and added again by the roll-back would have lost its connections."""
+    machine.run([service(80, "10.0.0.1"), service(81, "10.0.0.1")])
+    before = machine.kernel.copy()
+    machine.kernel.writes.clear()
+    with pytest.raises(LvsError, match=r"0\.0\.1\.1.* rolled back"):
+        machine.run([service(80, "10.0.0.2", "0.0.1.1")], "overridden", drain_timeout=drain_timeout)
+    assert machine.kernel.copy() == before
+    assert DEL_SERVICE not in machine.kernel.writes
+    assert machine.kernel.writes.count(DEL_DEST) == 1  # the one that had come
+
+
+@pytest.mark.parametrize("drain_timeout", [0, 30])
+def test_nobody_leaves_while_it_is_not_known_what_has_come(machine: Machine, drain_timeout: int) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    machine.kernel.writes.clear()
+    machine.kernel.sends = 0
+    machine.kernel.lose = {2}
+    with pytest.raises(LvsError, match=r"0\.0\.1\.1"):
+        machine.run([service(80, "0.0.1.1")], "overridden", restrict=[{"port": 80}], drain_timeout=drain_timeout)
+    assert DEL_DEST not in machine.kernel.writes
+
+
 def test_a_roll_back_that_fails_says_what_is_left_to_do(machine: Machine) -> None:
     machine.run([service(80, "10.0.0.1")])
     machine.kernel.writes.clear()
@@ -405,6 +429,23 @@ def test_a_bare_host_gets_ip_vs_and_its_scheduler_loaded(machine: Machine) -> No
     assert machine.loads == ["ip_vs", "ip_vs_wlc"]
 
 
+@pytest.mark.parametrize("modules", [["ip_vs"], ["ip_tables"]], ids=["not loaded", "no IPVS"])
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("state", ["overridden", "deleted"])
+def test_to_take_services_away_nothing_is_loaded(
+    machine: Machine, path: Path, modules: list[str], check: bool, state: str
+) -> None:
+    """A host that was torn down already, or never had a table."""
+    machine.run([service(80)], "overridden", save=str(path))
+    machine.unload()
+    machine.install(*modules)
+    gone = [service(80)] if state == "deleted" else []
+    result = machine.run(gone, state, save=str(path), allow_empty=True, check=check)
+    assert result["notes"][0] == "Module ip_vs is not loaded; the table counts as empty."
+    assert (result["changed"], result["commands"], machine.loads) == (True, [], [])
+    assert path.exists() is check
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_a_kernel_that_cannot_have_ip_vs_is_an_error_in_both_modes(machine: Machine, check: bool) -> None:
     machine.unload()
@@ -495,6 +536,14 @@ def test_only_what_was_saved_before_is_ours_to_override(machine: Machine, path: 
     result = machine.run([service(81)], "overridden", save=str(path))
     assert result["commands"] == ["-D -t 192.168.1.110:80"]
     assert [line.split()[2] for line in machine.rules()] == ["192.168.1.110:81", "192.168.1.110:99"]
+
+
+def test_an_empty_restrict_is_no_word_for_everything(machine: Machine) -> None:
+    machine.run([service(99)])
+    assert machine.run([], "overridden", restrict=[], allow_empty=True)["changed"] is False
+    machine.run([service(80)], "overridden", restrict=[])
+    assert [line.split()[2] for line in machine.rules()] == ["192.168.1.110:80", "192.168.1.110:99"]
+    assert reconcile_file.gather([], environment=machine.environment)["config"] == []
 
 
 def test_restrict_and_the_saved_table_together_are_ours(machine: Machine, path: Path) -> None:

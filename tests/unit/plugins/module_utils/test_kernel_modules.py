@@ -37,6 +37,8 @@ def root(tmp_path: Path) -> Path:
         ("ip_vs_s", "missing"),
         ("vs_sh", "missing"),
         ("gone", "missing"),
+        ("ip_vs_rr(", "missing"),
+        ("ip_vs_.*", "missing"),
     ],
 )
 def test_where_a_module_is(root: Path, name: str, state: str) -> None:

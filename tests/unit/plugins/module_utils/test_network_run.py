@@ -180,6 +180,17 @@ def test_merged_of_a_part_that_is_met_writes_nothing(host: FakeHost) -> None:
         assert (again.changed, again.files) == (False, [])
 
 
+def test_pruned_is_the_second_half_and_check_mode_foretells_both(host: FakeHost) -> None:
+    run(host, TUN)
+    other = {"sysctls": [{**ARP[0], "value": "2"}], "addresses": [VIP]}
+    foretold = [run(host, other, state, check=True) for state in ("merged", "pruned")]
+    done = [run(host, other, state) for state in ("merged", "pruned")]
+    assert [outcome.commands for outcome in done] == [outcome.commands for outcome in foretold]
+    assert done[1].commands != []
+    assert not any(" add " in line for line in done[1].commands)
+    assert not run(host, other).changed
+
+
 def test_merged_edits_in_place(host: FakeHost) -> None:
     run(host, TUN)
     route = {**TUN["routes"][0], "advmss": 1400}

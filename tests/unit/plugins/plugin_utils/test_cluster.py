@@ -40,8 +40,8 @@ def sysctls(plan: Plan, host: str) -> dict[str, str]:
     return {item["key"]: item["value"] for item in network(plan, host)["sysctls"]}
 
 
-# Every director: an entry of a deleted realserver is rescheduled, not dropped.
-RESCHEDULE = {"net.ipv4.vs.expire_nodest_conn": "1"}
+# Every director: a client that uses a port again is scheduled anew, whatever the old entry says.
+RESCHEDULE = {"net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.conn_reuse_mode": "2"}
 
 # ------------------------------------------------------------------ methods
 
@@ -219,6 +219,9 @@ def test_director_and_realserver_in_one() -> None:
     assert addresses(plan, "rs2") == {"192.168.1.120/32": "eth1", f"{VIP}/32": "lo"}
     assert addresses(plan, "rs1") == {f"{VIP}/32": "lo", "192.168.1.120/32": "lo"}
     assert [row["address"] for row in table(plan, "rs2")] == ["192.168.1.120"]
+    # The VIP that it directs comes after its table, the one of the other cluster before that cluster's.
+    ground = plan.parts["rs2"]["director"]["groundwork"]["addresses"]
+    assert [(item["address"], item["device"]) for item in ground] == [(f"{VIP}/32", "lo")]
 
 
 def test_realserver_of_two_clusters_by_two_methods() -> None:
@@ -233,6 +236,25 @@ def test_realserver_of_two_clusters_by_two_methods() -> None:
     assert addresses(plan, "rs1") == {f"{VIP}/32": "lo"}
     assert [rule["from"] for rule in part["rules"]] == ["10.1.1.2/32"]
     assert part["routes"][-1]["gateway"] == "10.1.1.8"
+
+
+def test_realserver_of_two_nat_clusters_has_a_rip_for_each() -> None:
+    own = [service(name="b", vips=["192.168.1.120"], forwarding="nat", realservers=[{"host": "rs1"}])]
+    plan = plan_of(
+        [service(forwarding="nat", realservers=[{"host": "rs1"}])],
+        directors=["director", "rs3"],
+        seen={"rs3": facts({"eth1": ["192.168.1.8/24"]})},
+        variables={
+            "rs1": {"lvs_rip": ["10.1.1.2", "192.168.1.2"]},
+            "rs3": {"lvs_cluster": "b", "lvs_services": own},
+        },
+    )
+    assert (rips(table(plan)[0]), rips(table(plan, "rs3")[0])) == (
+        [("10.1.1.2", 80, "nat")],
+        [("192.168.1.2", 80, "nat")],
+    )
+    defaults = [route for route in network(plan, "rs1")["routes"] if route["destination"] == "default"]
+    assert [(route["gateway"], route["table"]) for route in defaults] == [(DIP, 1101), ("192.168.1.8", 1102)]
 
 
 # ------------------------------------------------------------------ services and realservers
@@ -289,6 +311,12 @@ def test_an_unmanaged_address() -> None:
     plan = plan_of([service(realservers=[{"address": "192.168.1.77", "unmanaged": True}])])
     assert rips(table(plan)[0]) == [("192.168.1.77", 80, "dr")]
     assert network(plan, "rs1") == EMPTY
+
+
+def test_a_managed_realserver_may_be_left_alone() -> None:
+    plan = plan_of([service(realservers=[{"address": "192.168.1.3", "unmanaged": True}])])
+    assert rips(table(plan)[0]) == [("192.168.1.3", 80, "dr")]
+    assert network(plan, "rs2") == EMPTY
 
 
 def test_unmanaged_addresses_of_both_families_go_to_their_vips() -> None:
@@ -502,6 +530,11 @@ PLAN_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "realserver twice by host and address": (
         {"services": [service(realservers=[{"host": "rs1"}, {"address": "192.168.1.2"}])]},
         r"service web: realserver 192.168.1.2 \(192.168.1.2\) is listed twice \(also as rs1\); list it once",
+    ),
+    "address of a managed realserver": (
+        {"services": [service(realservers=[{"address": "192.168.1.3"}])]},
+        r"service web: realserver 192.168.1.3 is an address of host rs2, which nothing would configure for this service"
+        r"; write host: rs2, or unmanaged: true if that is meant",
     ),
     "realserver twice by spelling": (
         {

@@ -178,6 +178,15 @@ def test_nat_on_one_network_answers_neighbours_through_the_director_too() -> Non
     assert tested.conflicts == []
 
 
+def test_nat_on_one_ipv6_network_listens_to_no_redirect() -> None:
+    """A router of IPv6 redirects a realserver past itself to the client next door, and cannot be told not to."""
+    rip, gateway = IPAddress("2001:db8:1::2"), IPAddress("2001:db8:1::1")
+    for one_network, expected in ((True, [{"key": "net.ipv6.conf.eth1.accept_redirects", "value": "0"}]), (False, [])):
+        tested = part()
+        tested.return_through(rip, gateway, one_network)
+        assert tested.compiled({})["sysctls"] == expected
+
+
 def test_one_network_is_remembered_whatever_the_order() -> None:
     tested = part()
     tested.return_through(IPAddress("192.168.1.2"), IPAddress("192.168.1.1"), False)

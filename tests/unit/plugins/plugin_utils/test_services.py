@@ -135,6 +135,8 @@ SERVICE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"vips": ["fe80::1%eth0"]}, r"service web: VIP: 'fe80::1%eth0' is not an IPv4"),
     ({"vips": ["192.168.1.110/24"]}, r"VIP: 192.168.1.110/24 has a prefix shorter .* write 192.168.1.110 .*HOWTO 4.7"),
     ({"vips": ["2001:db8:1::110/64"]}, r"VIP: 2001:db8:1::110/64 has a prefix shorter .* write 2001:db8:1::110 "),
+    ({"vips": ["192.168.110"]}, r"VIP: '192.168.110' is not an IPv4 or IPv6 address"),
+    ({"vips": ["192.168/32"]}, r"VIP: '192.168/32' is not an IPv4 or IPv6 address"),
     ({"vips": ["192.168.01.110"]}, r"VIP: 192.168.01.110 has a leading zero, .* write it without"),
     ({"vips": ["127.0.0.1"]}, r"VIP: 127.0.0.1 is not a unicast address .* LocalNode, name the director as host"),
     ({"vips": ["224.0.0.18"]}, r"VIP: 224.0.0.18 is not a unicast address .* choose one of your network"),

@@ -212,7 +212,7 @@ def test_missing_fast_kernel_is_an_error_unless_the_slower_one_is_allowed(
     sources = lvslab_image.apt_sources(LISTING)
     with pytest.raises(lvslab_image.LabError, match="lab_allow_distribution_kernel"):
         lvslab_image.uml_kernel(tmp_path, sources, False)
-    kernel, _ = lvslab_image.uml_kernel(tmp_path, sources, True)
+    kernel, _fast = lvslab_image.uml_kernel(tmp_path, sources, True)
     assert kernel.described == "bookworm"
     assert asked == ["forky", "forky", "bookworm"]
 
@@ -277,7 +277,7 @@ def answer(responder: Any, log: Any, request: bytes) -> bytes:
         responder.bound(socket.AF_INET, socket.SOCK_STREAM, 0) as server,
         socket.create_connection(("127.0.0.1", server.getsockname()[1]), timeout=5) as client,
     ):
-        connection, _ = server.accept()
+        connection, _address = server.accept()
         worker = threading.Thread(target=responder.serve_connection, args=(connection, log))
         worker.start()
         client.sendall(request)
