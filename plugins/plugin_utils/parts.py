@@ -111,7 +111,7 @@ class NetworkPart:
                 f" through {gateway}; two NAT directors need a RIP each on this realserver."
             )
         if one_network and rip.version == 6 and (link := self.machine.link_to(gateway)):
-            # An IPv6 router redirects us to a client next door, and cannot be told not to; so we do not listen (HOWTO 5.12).
+            # An IPv6 router redirects us to a client next door, and cannot be told not to (HOWTO 5.12): do not listen.
             self.sysctl(f"net.ipv6.conf.{link.interface}.accept_redirects", 0)
 
     def compiled(self, extra_sysctls: Mapping[str, Any]) -> dict[str, list[Any]]:
