@@ -20,6 +20,7 @@ from ._ipvs_diff import (
     MERGED,
     OVERRIDDEN,
     REPLACED,
+    SET_DESTINATION,
     SET_SERVICE,
     STATES,
     Difference,
@@ -35,6 +36,8 @@ from ._kernel_modules import AVAILABLE, MISSING, KernelModules
 
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.2  # before trying again what the kernel had no room for
+# How long after a change of method its cached route is renewed, again and again, as old connections end.
+RENEW_SECONDS = (0.5, 1.0, 2.0, 4.0)
 POLL_SECONDS = 0.5  # between two looks at the connections of realservers that drain
 SHOWN_FAILURES = 10
 
@@ -401,6 +404,7 @@ class _Writer:
                 self.current = self._table.read(keys)
                 step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
                 if not step:
+                    self._renew_routes(before, planned)
                     return
             raise LvsError(_refused(failures) if failures else _not_taken(previous))
         except LvsError as exc:
@@ -418,6 +422,29 @@ class _Writer:
         else:
             self.leaving.update(self.count(leaving))
         return self._apply(step.shrink)
+
+    def _renew_routes(self, before: Table, planned: Difference) -> None:
+        """Have the kernel forget the route of realservers that changed their method in place.
+
+        It caches one route per realserver, whoever sends first. After a change to dr a packet of an old nat or tun
+        connection caches one by which dr looks for the VIP, not for the realserver, and nobody is found. Writing the
+        same record again empties the cache; a route cached by dr serves the others, too.
+        """
+
+        def changed(operation: Operation) -> bool:
+            wanted = operation.destination
+            if operation.action != SET_DESTINATION or wanted is None or operation.service.key not in before:
+                return False
+            old = before[operation.service.key].destinations.get(wanted.key)
+            return old is not None and old.forwarding != wanted.forwarding
+
+        edits = [operation for operation in planned.grow if changed(operation)]
+        deadline = self._environment.clock() + self._drain_timeout
+        for pause in RENEW_SECONDS if edits else ():
+            if self._environment.clock() + pause > deadline:
+                return
+            self._environment.sleep(pause)
+            self._table.apply(edits)
 
     def _apply(self, operations: list[Operation]) -> list[Failure]:
         self.done += operations

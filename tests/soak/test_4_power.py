@@ -35,6 +35,8 @@ def test_all_at_once(lab: Soak, method: str, how: object) -> None:
     how(lab, ["client", *lab.managed])  # type: ignore[operator]
     for name in lab.managed:
         lab.wait(name, "systemctl is-active lvs.service")
+    for name in lab.realservers:
+        lab.wait(name, "ss -Hlnu sport = :8080 | grep -q .")  # the last that the responder opens
     assert lab.run("director", "ipvsadm -Sn") == table
     for vip in VIPS:
         for protocol in ("tcp", "udp"):

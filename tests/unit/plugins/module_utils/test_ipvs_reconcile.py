@@ -363,6 +363,19 @@ def leaving(machine: Machine, active: list[int]) -> None:
     machine.kernel.writes.clear()
 
 
+def test_the_cached_route_is_renewed_after_a_change_of_method(machine: Machine) -> None:
+    """The kernel keeps one route per realserver; a packet of an old connection would leave a wrong one for dr."""
+    both = [{"address": "10.0.0.1", "forwarding": "nat"}, {"address": "10.0.0.2", "forwarding": "nat"}]
+    machine.run([service(80, realservers=both)], "replaced")
+    machine.kernel.writes.clear()
+    machine.run([service(80, realservers=[{**both[0], "forwarding": "dr"}, both[1]])], "replaced", drain_timeout=4)
+    assert machine.kernel.writes == [SET_DEST] * 4  # the change, and again as long as the drain may last
+    assert machine.sleeps == [0.5, 1.0, 2.0]
+    machine.kernel.writes.clear()
+    machine.run([service(80, realservers=[{**both[0], "forwarding": "dr", "weight": 3}, both[1]])], drain_timeout=4)
+    assert machine.kernel.writes == [SET_DEST], "another edit needs no renewal"
+
+
 def test_a_realserver_leaves_when_its_connections_are_gone(machine: Machine) -> None:
     leaving(machine, [2, 1, 0, 1, 0, 0])
     result = machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=60)
