@@ -36,6 +36,17 @@ def test_change_of_the_method_loses_no_request(lab: Soak, change: str) -> None:
             expect_shares(lab.ask(protocol, vip, 80, 4), dict.fromkeys(lab.realservers, 2))
 
 
+def test_an_open_connection_does_not_spoil_the_change_from_tun_to_dr(lab: Soak) -> None:
+    """The kernel keeps one route for each realserver, whoever of its connections asked for it first.
+
+    One that a connection by tunnel has asked for leads packets under DR astray: to the VIP instead of the RIP.
+    """
+    lab.converge(services=lab.by("tun"))
+    with lab.background("hold", VIP4, 80):
+        lab.converge(services=lab.by("dr"))
+        expect_shares(lab.ask("tcp", VIP4, 80, 4), dict.fromkeys(lab.realservers, 2))
+
+
 def test_nothing_of_it_is_left(lab: Soak) -> None:
     lab.teardown()
     assert lab.leftovers() == {}
