@@ -12,7 +12,9 @@ from ._ipvs_input import Mistakes, WantedDestination, WantedService, destination
 from ._ipvs_model import Destination, DestinationKey, Entry, Service, ServiceKey, Table
 
 MERGED, REPLACED, OVERRIDDEN, DELETED = "merged", "replaced", "overridden", "deleted"
-STATES = (MERGED, REPLACED, OVERRIDDEN, DELETED)
+# Deletes the named realservers of the named services and leaves those; no state of module `ipvs`.
+DETACHED = "detached"
+STATES = (MERGED, REPLACED, OVERRIDDEN, DELETED, DETACHED)
 
 ADD_SERVICE, SET_SERVICE, DEL_SERVICE = "add service", "edit service", "delete service"
 ADD_DESTINATION, SET_DESTINATION, DEL_DESTINATION = "add realserver", "edit realserver", "delete realserver"
@@ -88,6 +90,8 @@ def target(wanted: list[WantedService], have: Table, state: str, ours: Callable[
     """
     if state == DELETED:
         return {}
+    if state == DETACHED:
+        return {service.key: _without(have[service.key], service) for service in wanted if service.key in have}
     mistakes = Mistakes()
     result: Table = {}
     for service in wanted:
@@ -111,6 +115,12 @@ def touched(
     if state == OVERRIDDEN:
         keys.update((entry.service.key, None) for entry in model.ordered(have) if ours(entry.service.key))
     return list(keys)
+
+
+def _without(entry: Entry, wanted: WantedService) -> Entry:
+    gone = {destination.key for destination in wanted.destinations or ()}
+    stays = {key: destination for key, destination in entry.destinations.items() if key not in gone}
+    return entry._replace(destinations=stays)
 
 
 def _service(wanted: WantedService, entry: Entry | None, keep: bool) -> Service:

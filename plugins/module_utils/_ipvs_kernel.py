@@ -146,6 +146,14 @@ class KernelTable:
         """Give the socket back."""
         self._connection.close()
 
+    def request(self, command: int, payload: bytes, doing: str) -> list[Payload]:
+        """One request of the family IPVS with its replies; for what is not in the table itself."""
+        return _allowed(lambda: self._connection.request(self._family, command, payload, doing))
+
+    def dump(self, command: int, payload: bytes, doing: str) -> list[Payload]:
+        """One dump of the family IPVS, asked for again when the kernel's answers were lost."""
+        return _repeated(lambda: self._connection.dump(self._family, command, payload, doing))
+
     # ---- reading
 
     def read(self, keys: Iterable[ServiceKey] | None = None, ours: Callable[[ServiceKey], bool] | None = None) -> Table:

@@ -17,6 +17,7 @@ from ._genl import Connection, RepliesLost
 from ._ipvs_diff import (
     ADD_SERVICE,
     DELETED,
+    DETACHED,
     MERGED,
     OVERRIDDEN,
     REPLACED,
@@ -98,7 +99,7 @@ def reconcile(
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
     if drain_timeout < 0:
         raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
-    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED))
+    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED, DETACHED))
     if state == OVERRIDDEN and not wanted and not allow_empty:
         raise LvsError(
             "state overridden with an empty config would delete every service that is ours. "
@@ -198,7 +199,7 @@ def run(request: Request, environment: Environment | None = None) -> Outcome:
 
 def _run(request: Request, environment: Environment) -> Outcome:
     # To take services away nothing has to be loaded: where there is no IPVS there are none.
-    adds = bool(request.wanted) and request.state != DELETED
+    adds = bool(request.wanted) and request.state not in (DELETED, DETACHED)
     table = KernelTable.open(
         adds and not request.check, environment.modules, environment.connect, environment.proc, must_exist=adds
     )
