@@ -142,12 +142,12 @@ def _destinations(
 ) -> dict[DestinationKey, Destination]:
     present = entry.destinations if entry is not None else {}
     if not keep:
-        result = dict(wanted.plain_destinations)
-        for destination in wanted.destinations or ():
-            have = present.get(destination.key) if destination.keep_weight else None
-            if have is not None:
-                result[destination.key] = destination.plain._replace(weight=have.weight)
-        return result
+        kept = {
+            key: destination._replace(weight=present[key].weight)
+            for key, destination in wanted.keep_weights.items()
+            if key in present
+        }
+        return {**wanted.plain_destinations, **kept} if kept else wanted.plain_destinations
     result = dict(present)
     for destination in wanted.destinations or ():
         key = destination.key

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from . import _ipvs_model as model
 from ._errors import LvsError
@@ -21,12 +21,12 @@ SHOWN_MISTAKES = 50
 SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}", re.ASCII)
 
 SERVICE_OPTIONS = frozenset(
-    "protocol address port fwmark family scheduler scheduler_flags persistence one_packet realservers".split()
+    "protocol address port fwmark family scheduler scheduler_flags persistence one_packet realservers pool".split()
 )
 REALSERVER_OPTIONS = frozenset("address port forwarding weight upper_threshold lower_threshold tunnel".split())
 PERSISTENCE_OPTIONS = frozenset("timeout netmask engine".split())
 TUNNEL_OPTIONS = frozenset("type port checksum".split())
-RESTRICT_OPTIONS = frozenset("address port protocol fwmark".split())
+RESTRICT_OPTIONS = frozenset("address port protocol fwmark family".split())
 
 
 class WantedDestination(NamedTuple):
@@ -53,11 +53,21 @@ class WantedService(NamedTuple):
     flags: tuple[int, int]
     destinations: list[WantedDestination] | None
     plain_destinations: dict[DestinationKey, Destination]
+    keep_weights: dict[DestinationKey, Destination]
     position: int
 
     @property
     def key(self) -> ServiceKey:
         return self.plain[:5]
+
+
+# The realservers as stated, as records with defaults, and those whose weight stays what it is.
+_Pool = Tuple[Optional[List[WantedDestination]], Dict[DestinationKey, Destination], Dict[DestinationKey, Destination]]
+
+
+def _as_pool(destinations: list[WantedDestination]) -> _Pool:
+    complete = {destination.key: destination.plain for destination in destinations}
+    return destinations, complete, {entry.key: entry.plain for entry in destinations if entry.keep_weight}
 
 
 class Restriction(NamedTuple):
@@ -66,20 +76,20 @@ class Restriction(NamedTuple):
     family: int | None
     network: int
     mask: int
-    port: int | None
+    ports: range | None
     protocol: int | None
-    fwmark: int | None
+    fwmarks: range | None
 
     def matches(self, key: ServiceKey) -> bool:
         """Whether this entry names the service. Only ``fwmark`` names a firewall mark's service."""
         family, protocol, address, port, fwmark = key
-        if self.fwmark is not None or fwmark:
-            return self.fwmark == fwmark
-        if self.family is not None and (
-            self.family != family or int.from_bytes(address, "big") & self.mask != self.network
-        ):
+        if self.family is not None and self.family != family:
             return False
-        return self.port in (None, port) and self.protocol in (None, protocol)
+        if self.fwmarks is not None or fwmark:
+            return self.fwmarks is not None and fwmark in self.fwmarks
+        if int.from_bytes(address, "big") & self.mask != self.network:
+            return False
+        return (self.ports is None or port in self.ports) and self.protocol in (None, protocol)
 
 
 class Mistake(Exception):
@@ -98,6 +108,7 @@ class Mistakes:
 
     def raise_any(self) -> None:
         """End with one error that holds every mistake, if there are any."""
+        self.texts = list(dict.fromkeys(self.texts))  # a pool is looked at once for each port
         if not self.texts:
             return
         shown = self.texts[:SHOWN_MISTAKES]
@@ -167,6 +178,20 @@ def parse_fwmark(value: Any) -> int:
     if isinstance(value, str) and re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", value, re.ASCII):
         value = int(value, 16)
     return parse_integer(value, 1, MAX_FWMARK, "fwmark")
+
+
+def parse_range(value: Any, parse: Callable[[Any], int], what: str) -> range:
+    """One number, or two with a hyphen between them, both included."""
+    first, hyphen, last = value.partition("-") if isinstance(value, str) else (value, "", "")
+    low = parse(first)
+    high = parse(last) if hyphen else low
+    if high < low:
+        raise Mistake(f"{what} {value!r} ends before it begins")
+    return range(low, high + 1)
+
+
+def _parse_port(value: Any) -> int:
+    return parse_integer(value, 0, 65535, "port")
 
 
 def parse_netmask(value: Any, family: int) -> int:
@@ -256,10 +281,23 @@ def _family_word(family: int) -> str:
 class _Parser:
     """Reads one ``config``; addresses are parsed once however often they come."""
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool, pools: Any = None) -> None:
         self.keep = keep  # unstated fields keep the kernel's value: a record cannot be judged before it is known
         self.mistakes = Mistakes()
         self._addresses: dict[Any, tuple[int, bytes]] = {}
+        self._pools = self._named_pools(pools)
+        # What a pool means depends on nothing of the service but its family and port: read once, shared by all.
+        self._read_pools: dict[tuple[str, int, int], _Pool] = {}
+
+    def _named_pools(self, pools: Any) -> dict[str, Any]:
+        if not isinstance(pools, dict):
+            if pools is not None:
+                self.mistakes.add("pools", "is not a dictionary of lists")
+            return {}
+        for name, entries in pools.items():
+            if not isinstance(entries, (list, tuple)):
+                self.mistakes.add(f"pools.{name}", "is not a list of realservers")
+        return {str(name): entries for name, entries in pools.items() if isinstance(entries, (list, tuple))}
 
     def attempt(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
         """The parsed value, or None after noting the mistake."""
@@ -332,11 +370,24 @@ class _Parser:
         if not self.keep:
             for text in service_mistakes(plain):
                 self.mistakes.add(where, text)
-        destinations = None
-        if "realservers" in entry:
-            destinations = self._destinations(where, key, entry["realservers"])
-        complete = {destination.key: destination.plain for destination in destinations or ()}
-        return WantedService(plain, stated, (meant, flags), destinations, complete, index)
+        pool: _Pool = (None, {}, {})
+        if "pool" in entry:
+            if "realservers" in entry:
+                raise Mistake("has both realservers and a pool; name one of them")
+            pool = self._pool(entry["pool"], key)
+        elif "realservers" in entry:
+            pool = _as_pool(self._destinations(where, key, entry["realservers"]))
+        return WantedService(plain, stated, (meant, flags), *pool, index)
+
+    def _pool(self, name: Any, service: ServiceKey) -> _Pool:
+        entries = self._pools.get(name) if isinstance(name, str) else None
+        if entries is None:
+            raise Mistake(f"pool {name!r} is none of pools{': ' * bool(self._pools)}{', '.join(sorted(self._pools))}")
+        place = (name, service[0], service[3])
+        known = self._read_pools.get(place)
+        if known is None:
+            known = self._read_pools[place] = _as_pool(self._destinations(f"pools.{name}", service, entries))
+        return known
 
     def _service_key(self, entry: dict[str, Any]) -> ServiceKey:
         if "fwmark" in entry:
@@ -392,20 +443,24 @@ class _Parser:
             return []
         wanted: list[WantedDestination] = []
         first: dict[DestinationKey, int] = {}
+
+        def place(index: int) -> str:
+            return f"{where}[{index}]" if where.startswith("pools.") else f"{where}.realservers[{index}]"
+
         for index, entry in enumerate(entries):
             try:
                 destination = self._destination(service, index, entry)
                 key = destination.key
                 if key in first:
-                    raise Mistake(f"{model.endpoint(*key)} is the same as {where}.realservers[{first[key]}]")
+                    raise Mistake(f"{model.endpoint(*key)} is the same as {place(first[key])}")
             except Mistake as exc:
-                self.mistakes.add(f"{where}.realservers[{index}]", str(exc))
+                self.mistakes.add(place(index), str(exc))
                 continue
             first[key] = index
             wanted.append(destination)
             if not self.keep or "forwarding" in destination.stated:
                 for text in destination_mistakes(service, destination.plain):
-                    self.mistakes.add(f"{where}.realservers[{index}]", text)
+                    self.mistakes.add(place(index), text)
         return wanted
 
     def _destination(self, service: ServiceKey, index: int, entry: Any) -> WantedDestination:
@@ -447,12 +502,15 @@ class _Parser:
         return stated
 
 
-def parse(config: Any, restrict: Any, keep: bool) -> tuple[list[WantedService], list[Restriction]]:
+def parse(
+    config: Any, restrict: Any, keep: bool, pools: Any = None
+) -> tuple[list[WantedService], list[Restriction]]:
     """``config`` and ``restrict``, or one error that names every mistake in them.
 
-    ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``).
+    ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``). ``pools`` are lists of
+    realservers that services name instead of writing them out.
     """
-    parser = _Parser(keep)
+    parser = _Parser(keep, pools)
     restrictions = _restrictions(restrict or [], parser)
     wanted = parser.services(config or [])
     if restrictions:
@@ -490,16 +548,19 @@ def _restriction(entry: Any) -> Restriction:
     entry = {key: value for key, value in _only(entry, RESTRICT_OPTIONS, "restrict").items() if value is not None}
     if not entry:
         raise Mistake("names nothing; leave restrict out to mean every service")
+    stated = parse_choice(entry["family"], model.FAMILIES, "family") if "family" in entry else None
     if "fwmark" in entry:
-        if len(entry) > 1:
+        if not entry.keys() <= {"fwmark", "family"}:
             raise Mistake("fwmark stands alone: a firewall mark has no address, port or protocol")
-        return Restriction(None, 0, 0, None, None, parse_fwmark(entry["fwmark"]))
-    family, network, mask = None, 0, 0
+        return Restriction(stated, 0, 0, None, None, parse_range(entry["fwmark"], parse_fwmark, "fwmark"))
+    family, network, mask = stated, 0, 0
     if "address" in entry:
         family, network, mask = _network(entry["address"])
-    port = parse_integer(entry["port"], 0, 65535, "port") if "port" in entry else None
+        if stated not in (None, family):
+            raise Mistake(f"address {entry['address']} is not of family {entry['family']}")
+    ports = parse_range(entry["port"], _parse_port, "port") if "port" in entry else None
     protocol = parse_choice(entry["protocol"], model.PROTOCOLS, "protocol") if "protocol" in entry else None
-    return Restriction(family, network, mask, port, protocol, None)
+    return Restriction(family, network, mask, ports, protocol, None)
 
 
 def _network(value: Any) -> tuple[int, int, int]:
