@@ -147,6 +147,9 @@ options:
                 description: Checksum of a V(gue) or V(gre) tunnel. The default is V(none).
                 type: str
                 choices: [none, csum, remcsum]
+      pool:
+        description: Name of one of O(pools), in place of O(config[].realservers).
+        type: str
 """
 
     RESTRICT = r"""
@@ -163,13 +166,19 @@ options:
         description: VIP, or a prefix that holds it, such as V(192.168.1.0/24).
         type: str
       port:
-        description: Port of the service.
-        type: int
+        description: Port of the service, or two with a hyphen between them for a range, such as V(8000-8099).
+        type: str
       protocol:
         description: Protocol of the service.
         type: str
         choices: [tcp, udp, sctp]
       fwmark:
-        description: Firewall mark of the service, decimal or hexadecimal with C(0x), in either address family.
+        description:
+          - Firewall mark of the service, decimal or hexadecimal with C(0x), or two with a hyphen between them for a
+            range, such as V(0x100-0x1ff). Only O(restrict[].family) can stand beside it.
         type: str
+      family:
+        description: Address family of the service. The default is both.
+        type: str
+        choices: [ipv4, ipv6]
 """

@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any, Callable, Iterable
 
 from ._errors import LvsError
-from ._kernel_advice import KernelJudge, distribution, text_of
+from ._ipvs_capabilities import in_user_namespace, net_admin
+from ._kernel_advice import KernelJudge, distribution
 from ._kernel_modules import MISSING
-
-CAP_NET_ADMIN = 12
-# What the map of a process in the initial user namespace says: every id is itself.
-_WHOLE_MAP = ["0", "0", "4294967295"]
 
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 
@@ -86,19 +82,3 @@ def route(family: str, entry: dict[str, Any]) -> dict[str, Any] | None:
         "metric": entry.get("metric", 0),
         "source": entry.get("prefsrc"),
     }
-
-
-def net_admin(root: str = "/") -> bool:
-    """Whether this process may change the network and the IPVS table.
-
-    The kernel asks for CAP_NET_ADMIN in the initial user namespace before it lets anyone at the IPVS table, so the
-    capability inside a user namespace is not enough.
-    """
-    match = re.search(r"^CapEff:\s*([0-9a-fA-F]+)", text_of(root, "proc/self/status"), re.MULTILINE)
-    return bool(match and int(match.group(1), 16) >> CAP_NET_ADMIN & 1) and not in_user_namespace(root)
-
-
-def in_user_namespace(root: str = "/") -> bool:
-    """Whether user ids are translated here, as in an unprivileged container."""
-    table = text_of(root, "proc/self/uid_map").split()
-    return bool(table) and table != _WHOLE_MAP

@@ -124,8 +124,8 @@ class Connection:
                 raise
             replies = []
         for reply in replies:
-            for kind, start, _end in attributes(reply.buffer, reply.start, reply.end):
-                if kind == CTRL_ATTR_FAMILY_ID:
+            for kind, start, end in attributes(reply.buffer, reply.start, reply.end):
+                if kind == CTRL_ATTR_FAMILY_ID and end - start >= 2:
                     return int(struct.unpack_from("=H", reply.buffer, start)[0])
         raise FamilyMissing(f"The running kernel has no generic netlink family {name}.")
 
@@ -169,7 +169,7 @@ class Connection:
                 if answers != sequence:
                     continue  # left over from a request whose answers were given up
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    number = -_ERRNO.unpack_from(buffer, start)[0] if end - start >= 4 else 0
+                    number = _errno(buffer, start, end)
                     if number:
                         raise GenlError(number, doing)
                     return replies
@@ -221,9 +221,9 @@ class Connection:
                 raise RepliesLost(
                     f"The kernel carried out a batch of requests, but its answers were lost ({exc})."
                 ) from exc
-            for kind, answers, start, _end in messages(buffer):
+            for kind, answers, start, end in messages(buffer):
                 if kind == NLMSG_ERROR:
-                    yield answers, -_ERRNO.unpack_from(buffer, start)[0]
+                    yield answers, _errno(buffer, start, end)
                     if answers == last:
                         return
 
@@ -242,6 +242,13 @@ class Connection:
             except OSError as exc:
                 if exc.errno != errno.ENOBUFS:
                     return
+
+
+def _errno(buffer: bytes, start: int, end: int) -> int:
+    number: int = _ERRNO.unpack_from(buffer, start)[0] if end - start >= _ERRNO.size else 0
+    if not -4096 < number <= 0:
+        raise RepliesLost("The kernel's answer holds no error number where one belongs.")
+    return -number
 
 
 def messages(buffer: bytes) -> Iterator[tuple[int, int, int, int]]:

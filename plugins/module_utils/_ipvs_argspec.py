@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+FAMILY: dict[str, Any] = {"type": "str", "choices": ["ipv4", "ipv6"]}
 PROTOCOL: dict[str, Any] = {"type": "str", "choices": ["tcp", "udp", "sctp"]}
 
 TUNNEL: dict[str, Any] = {
@@ -36,12 +37,13 @@ SERVICE: dict[str, Any] = {
     "address": {"type": "str"},
     "port": {"type": "int"},
     "fwmark": {"type": "str"},
-    "family": {"type": "str", "choices": ["ipv4", "ipv6"]},
+    "family": FAMILY,
     "scheduler": {"type": "str"},
     "scheduler_flags": {"type": "list", "elements": "str"},
     "persistence": {"type": "dict", "options": PERSISTENCE},
     "one_packet": {"type": "bool"},
     "realservers": {"type": "list", "elements": "dict", "options": REALSERVER},
+    "pool": {"type": "str"},
 }
 
 CONFIG: dict[str, Any] = {"type": "list", "elements": "dict", "options": SERVICE}
@@ -51,8 +53,14 @@ RESTRICT: dict[str, Any] = {
     "elements": "dict",
     "options": {
         "address": {"type": "str"},
-        "port": {"type": "int"},
+        "port": {"type": "str"},
         "protocol": PROTOCOL,
         "fwmark": {"type": "str"},
+        "family": FAMILY,
     },
+}
+
+GUARD: dict[str, Any] = {
+    "type": "dict",
+    "options": {"weight_percent": {"type": "int"}, "deleted_services": {"type": "int"}},
 }

@@ -38,6 +38,16 @@ _VERBS = {
 }
 
 
+ACTION_COUNTS = {
+    ADD_SERVICE: "services_added",
+    SET_SERVICE: "services_edited",
+    DEL_SERVICE: "services_deleted",
+    ADD_DESTINATION: "realservers_added",
+    SET_DESTINATION: "realservers_edited",
+    DEL_DESTINATION: "realservers_deleted",
+}
+
+
 class Operation(NamedTuple):
     """One write to the table, with the whole record that is wanted."""
 

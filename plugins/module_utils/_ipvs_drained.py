@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, NamedTuple, Tuple
 
 from . import _files
 from . import _ipvs_model as model
 from ._errors import LvsError
-from ._ipvs_input import parse
-from ._ipvs_model import DestinationKey, ServiceKey
+from ._ipvs_input import WantedService, parse
+from ._ipvs_model import DestinationKey, ServiceKey, Table
 
 # Beside the ledger: it must outlive a reboot, or the boot would give a drained realserver its weight back.
 PATH = "/var/lib/lvs/drained.json"
@@ -30,7 +30,16 @@ class Drained(NamedTuple):
 Memory = Dict[Tuple[ServiceKey, DestinationKey], Drained]
 
 
-def load(path: str = PATH) -> Memory:
+def default_path() -> str:
+    """Where the network namespace that this process is in is remembered; only the machine's own outlives a reboot."""
+    try:
+        own, first = os.stat("/proc/self/ns/net"), os.stat("/proc/1/ns/net")
+    except OSError:
+        return PATH
+    return PATH if os.path.samestat(own, first) else f"/run/lvs/drained-{own.st_ino}.json"
+
+
+def load(path: str) -> Memory:
     """What is remembered; nothing where the file does not exist."""
     text = _files.read(path)
     if text is None:
@@ -47,7 +56,7 @@ def load(path: str = PATH) -> Memory:
         ) from exc
 
 
-def store(memory: Memory, path: str = PATH) -> None:
+def store(memory: Memory, path: str) -> None:
     """Remember this, as one step; with nothing to remember the file goes."""
     if not memory:
         _files.remove(path, os.path.dirname(path))
@@ -63,6 +72,55 @@ def store(memory: Memory, path: str = PATH) -> None:
     ]
     text = json.dumps({"version": VERSION, "drained": rows}, indent=1, sort_keys=True) + "\n"
     _files.write(path, text.encode("utf-8"), 0o600)
+
+
+def hold(want: Table, wanted: list[WantedService], memory: Memory, keep: bool) -> tuple[Table, Memory]:
+    """The table that is wanted with weight 0 for who is drained, and the memory with the weights that were stated.
+
+    ``keep`` says that a weight which is not stated is none (state ``merged``), not the default.
+    """
+    table, remembered = dict(want), dict(memory)
+    places: dict[ServiceKey, list[DestinationKey]] = {}
+    for owner, place in memory:
+        places.setdefault(owner, []).append(place)
+    for service in wanted:
+        if service.key not in want:
+            continue
+        entry = want[service.key]
+        stated = {destination.key: destination for destination in service.destinations or ()}
+        held = {}
+        for place in places.get(service.key, ()):
+            destination = entry.destinations.get(place)
+            if destination is None:
+                continue
+            held[place] = destination._replace(weight=0)
+            said = stated.get(place)
+            if said is not None and not said.keep_weight and ("weight" in said.stated or not keep):
+                remembered[service.key, place] = remembered[service.key, place]._replace(weight=said.plain.weight)
+        if held:
+            table[service.key] = entry._replace(destinations={**entry.destinations, **held})
+    return table, remembered
+
+
+def forget(memory: Memory, table: Table, keys: Iterable[ServiceKey]) -> Memory:
+    """The memory without the realservers that the services ``keys`` do not have any more."""
+    decided = set(keys)
+
+    def stays(service: ServiceKey, place: DestinationKey) -> bool:
+        return service not in decided or (service in table and place in table[service].destinations)
+
+    return {place: drained for place, drained in memory.items() if stays(*place)}
+
+
+def with_weights(table: Table, memory: Memory) -> Table:
+    """The table with the remembered weights: what is saved must not make a drain last for ever."""
+    result = dict(table)
+    for (service, place), drained in memory.items():
+        entry = result.get(service)
+        if entry is not None and place in entry.destinations:
+            record = entry.destinations[place]._replace(weight=drained.weight)
+            result[service] = entry._replace(destinations={**entry.destinations, place: record})
+    return result
 
 
 def _entry(row: dict[str, Any]) -> tuple[tuple[ServiceKey, DestinationKey], Drained]:

@@ -502,9 +502,7 @@ class _Parser:
         return stated
 
 
-def parse(
-    config: Any, restrict: Any, keep: bool, pools: Any = None
-) -> tuple[list[WantedService], list[Restriction]]:
+def parse(config: Any, restrict: Any, keep: bool, pools: Any = None) -> tuple[list[WantedService], list[Restriction]]:
     """``config`` and ``restrict``, or one error that names every mistake in them.
 
     ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``). ``pools`` are lists of
@@ -555,7 +553,7 @@ def _restriction(entry: Any) -> Restriction:
         return Restriction(stated, 0, 0, None, None, parse_range(entry["fwmark"], parse_fwmark, "fwmark"))
     family, network, mask = stated, 0, 0
     if "address" in entry:
-        family, network, mask = _network(entry["address"])
+        family, network, mask = parse_network(entry["address"])
         if stated not in (None, family):
             raise Mistake(f"address {entry['address']} is not of family {entry['family']}")
     ports = parse_range(entry["port"], _parse_port, "port") if "port" in entry else None
@@ -563,7 +561,8 @@ def _restriction(entry: Any) -> Restriction:
     return Restriction(family, network, mask, ports, protocol, None)
 
 
-def _network(value: Any) -> tuple[int, int, int]:
+def parse_network(value: Any) -> tuple[int, int, int]:
+    """The family, the network and the mask of an address or a prefix."""
     text, slash, length = str(value).partition("/")
     family, packed = parse_address(text)
     bits = 8 * len(packed)

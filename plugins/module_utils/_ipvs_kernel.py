@@ -9,6 +9,7 @@ import errno
 import os
 import struct
 from functools import partial
+from itertools import islice
 from typing import Any, Callable, Iterable, NamedTuple, TypeVar
 
 from . import _ipvs_model as model
@@ -54,8 +55,11 @@ _COUNTER_NAMES = ("family", "address", "port", "active", "inactive", "persistent
 _read_service = wire.Reader(wire.SERVICE, _SERVICE_NAMES, (0, 0, b"", 0, 0, "none", 0, 0, 0, ""))
 _read_destination = wire.Reader(wire.DESTINATION, _DESTINATION_NAMES, (0, b"", 0, 0, 0, 0, 0, 0, 0, 0))
 _read_counters = wire.Reader(wire.DESTINATION, _COUNTER_NAMES, (0, b"", 0, 0, 0, 0))
-_read_service_stats = wire.Reader(wire.SERVICE, ("stats64",), ({},))
-_read_destination_stats = wire.Reader(wire.DESTINATION, ("family", "address", "port", "stats64"), (0, b"", 0, {}))
+_STATS_KINDS = ("stats64", "stats")  # the better one first
+_read_service_stats = {kind: wire.Reader(wire.SERVICE, (kind,), ({},)) for kind in _STATS_KINDS}
+_read_destination_stats = {
+    kind: wire.Reader(wire.DESTINATION, ("family", "address", "port", kind), (0, b"", 0, {})) for kind in _STATS_KINDS
+}
 _pack_destination = wire.packer(wire.DESTINATION, _DESTINATION_NAMES, wire.COMMAND_DESTINATION)
 
 
@@ -156,24 +160,19 @@ class KernelTable:
 
     # ---- reading
 
-    def read(self, keys: Iterable[ServiceKey] | None = None, ours: Callable[[ServiceKey], bool] | None = None) -> Table:
-        """The services ``keys`` and those that ``ours`` accepts, with their realservers; without both, all of them.
+    def read(self, keys: Iterable[ServiceKey] | None = None) -> Table:
+        """The services ``keys``, or all of them, with their realservers."""
+        if keys is None:
+            return self.entries(self.services().values())
+        named = list(keys)
+        if len(named) <= SINGLE_REQUESTS:
+            return self.entries(self._services_one_by_one(named).values())
+        everything = self.services()
+        return self.entries(everything[key] for key in named if key in everything)
 
-        The realservers take one request per service, so only services that are asked for are looked into.
-        """
-        if keys is None and ours is None:
-            return {key: self._entry(service) for key, service in self.services().items()}
-        named = list(keys or ())
-        if ours is None and len(named) <= SINGLE_REQUESTS:
-            services = self._services_one_by_one(named)
-        else:
-            everything = self.services()
-            chosen = [key for key in named if key in everything]
-            if ours is not None:
-                known = set(chosen)
-                chosen += [key for key in everything if key not in known and ours(key)]
-            services = {key: everything[key] for key in chosen}
-        return {key: self._entry(service) for key, service in services.items()}
+    def entries(self, services: Iterable[Service]) -> Table:
+        """These services with their realservers, which take one request per service."""
+        return {service.key: self._entry(service) for service in services}
 
     def services(self) -> dict[ServiceKey, Service]:
         """Every service, without realservers."""
@@ -225,6 +224,7 @@ class KernelTable:
         for values in rows:
             if not values[0]:
                 values[0] = own  # kernels before 3.18 send no family: it is the service's
+            _known_family(values[0])
             if values[0] == model.IPV4:
                 values[1] = values[1][:4]
         return rows
@@ -241,18 +241,33 @@ class KernelTable:
 
     def statistics(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, Statistics]:
         """What was counted for these services and their realservers."""
+        replies = self._service_records()
+        kind = "stats"  # kernels before 4.1 have no other
+        totals: dict[ServiceKey, dict[str, int]] = {}
+        for kind in _STATS_KINDS:
+            read = _read_service_stats[kind]
+            totals = {_service(reply).key: read(*_inside(reply, wire.COMMAND_SERVICE))[0] for reply in replies}
+            if any(totals.values()):
+                break
         result = {}
-        totals = {}
-        for reply in self._service_records():
-            record = _inside(reply, wire.COMMAND_SERVICE)
-            totals[_service(reply).key] = _read_service_stats(*record)[0]
         for key in keys:
-            counted = {
-                (family, address, port): stats
-                for family, address, port, stats in self._records(key, _read_destination_stats)
-            }
+            rows = self._records(key, _read_destination_stats[kind])
+            counted = {(family, address, port): stats for family, address, port, stats in rows}
             result[key] = Statistics(totals.get(key, {}), counted)
         return result
+
+    def sent(self, keys: Iterable[ServiceKey]) -> tuple[frozenset[str], frozenset[str]]:
+        """The names of all that this kernel sends of a service and of a realserver; none where it has none to send.
+
+        Only the first of the services ``keys`` are asked for their realservers.
+        """
+        service: frozenset[str] = frozenset()
+        for reply in self._service_records()[:1]:
+            service = _names(wire.SERVICE, _inside(reply, wire.COMMAND_SERVICE))
+        for key in islice(keys, SINGLE_REQUESTS):
+            for reply in self.dump(wire.GET_DESTINATION, _service_key(key), _READING):
+                return service, _names(wire.DESTINATION, _inside(reply, wire.COMMAND_DESTINATION))
+        return service, frozenset()
 
     # ---- writing
 
@@ -302,19 +317,31 @@ _ATTRIBUTE = struct.Struct("=HH")
 
 def _inside(reply: Payload, number: int) -> Payload:
     """The content of the one attribute that a reply consists of."""
-    length, kind = _ATTRIBUTE.unpack_from(reply.buffer, reply.start)
-    if kind & 0x3FFF == number and reply.start + length <= reply.end:
-        return Payload(reply.buffer, reply.start + 4, reply.start + length)
+    if reply.end - reply.start >= _ATTRIBUTE.size:
+        length, kind = _ATTRIBUTE.unpack_from(reply.buffer, reply.start)
+        if kind & 0x3FFF == number and _ATTRIBUTE.size <= length <= reply.end - reply.start:
+            return Payload(reply.buffer, reply.start + 4, reply.start + length)
     for kind, start, end in attributes(reply.buffer, reply.start, reply.end):
         if kind == number:
             return Payload(reply.buffer, start, end)
     raise LvsError("The kernel's answer about the IPVS table holds no record where one belongs.")
 
 
+def _names(table: tuple[wire.Attribute, ...], record: Payload) -> frozenset[str]:
+    known = {attribute.number: attribute.name for attribute in table}
+    return frozenset(known[number] for number, _start, _end in attributes(*record) if number in known)
+
+
+def _known_family(family: int) -> None:
+    if family not in model.FAMILY_NAMES:
+        raise LvsError(f"The kernel's answer about the IPVS table holds an address of the unknown family {family}.")
+
+
 def _service(reply: Payload) -> Service:
     family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine = _read_service(
         *_inside(reply, wire.COMMAND_SERVICE)
     )
+    _known_family(family)
     flags &= model.MEANT_FLAGS
     if flags & model.PERSISTENT:
         netmask = wire.netmask_from_wire(family, netmask)

@@ -21,7 +21,7 @@ PAUSE = 0.1
 
 
 class Lock:
-    """Held between ``acquire`` and ``release``, or inside ``with``.
+    """Held inside ``with``.
 
     Other programs that write the table (ipvsadm, keepalived) know nothing of it: they are found by reading again what
     was written.
@@ -34,26 +34,44 @@ class Lock:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._path = os.path.join(directory, f"ipvs-{_namespace()}.lock")
+        self._directory = directory
         self._patience = patience
         self._sleep = sleep
         self._clock = clock
         self._handle = -1
+        self._depth = 0
 
     def __enter__(self) -> Lock:
-        self.acquire()
+        """Take it; whoever holds it already only counts."""
+        if not self._depth:
+            self._acquire()
+        self._depth += 1
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.release()
+        self._depth -= 1
+        if not self._depth:
+            self._release()
 
-    def acquire(self) -> None:
-        """Wait for the lock; an error names the process that does not let go of it."""
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Let others write meanwhile; nothing where it is not held."""
+        self._release()
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as exc:
-            raise LvsError(f"The lock {self._path} cannot be opened: {exc.strerror}. Nothing was changed.") from exc
+            yield
+        finally:
+            if self._depth:
+                self._acquire()
+
+    def _acquire(self) -> None:
+        """Wait for the lock; an error names the process that does not let go of it."""
+        path = os.path.join(self._directory, f"ipvs-{_namespace()}.lock")
+        try:
+            if not os.path.isdir(self._directory):
+                os.mkdir(self._directory, 0o755)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return  # not root, who cannot write the table either, or a read-only /run
         deadline = self._clock() + self._patience
         while not _taken(handle):
             if self._clock() >= deadline:
@@ -61,29 +79,18 @@ class Lock:
                 os.close(handle)
                 raise LvsError(
                     f"Another run (process {holder or 'unknown'}) has been changing the IPVS table for more than "
-                    f"{self._patience:.0f} seconds. Nothing was changed; wait for it to end and run again."
+                    f"{self._patience:.0f} seconds. Wait for it to end and run again."
                 )
             self._sleep(PAUSE)
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Let the next one go on. The kernel does the same when the process ends."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
-
-    @contextlib.contextmanager
-    def released(self) -> Iterator[None]:
-        """Let others write meanwhile."""
-        held = self._handle >= 0
-        self.release()
-        try:
-            yield
-        finally:
-            if held:
-                self.acquire()
 
 
 def _namespace() -> int:

@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import time
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from collections import Counter
+from typing import Any, Callable, ContextManager, Dict, Iterable, NamedTuple, Optional, Tuple
 
+from . import _ipvs_drained as drained
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
 from ._genl import Connection, RepliesLost
 from ._ipvs_diff import (
+    ACTION_COUNTS,
     ADD_SERVICE,
     DELETED,
     DETACHED,
@@ -30,9 +34,12 @@ from ._ipvs_diff import (
     target,
     touched,
 )
+from ._ipvs_guard import Guard, parse_guard
 from ._ipvs_input import Restriction, WantedService, parse, parse_restrict
 from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable
+from ._ipvs_lock import Lock
 from ._ipvs_model import Connections, DestinationKey, ServiceKey, Table
+from ._ipvs_strangers import strangers
 from ._kernel_modules import AVAILABLE, MISSING, KernelModules
 
 ATTEMPTS = 4
@@ -41,6 +48,8 @@ PAUSE_SECONDS = 0.2  # before trying again what the kernel had no room for
 RENEW_SECONDS = (0.5, 1.0, 2.0, 4.0)
 POLL_SECONDS = 0.5  # between two looks at the connections of realservers that drain
 SHOWN_FAILURES = 10
+# Ansible looks at every value of a result several times: beyond this many writes it holds the first of them.
+SHOWN_OPERATIONS = 5000
 
 # Somebody else changed the table meanwhile: read again, compare again.
 _CONFLICTS = (errno.EEXIST, errno.ESRCH)
@@ -58,6 +67,17 @@ class Environment(NamedTuple):
     proc: str = PROC_TABLE
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    lock: Lock = Lock()
+    strangers: Callable[[Iterable[ServiceKey]], dict[ServiceKey, str]] = strangers
+    drained: str = ""  # where drained realservers are remembered; nothing means the usual place
+
+    def memory(self) -> str:
+        """The path of the memory of drained realservers."""
+        return self.drained or drained.default_path()
+
+    def exclusive(self, check: bool) -> ContextManager[Any]:
+        """The lock, unless nothing will be written."""
+        return contextlib.nullcontext() if check else self.lock
 
 
 class Request(NamedTuple):
@@ -69,6 +89,8 @@ class Request(NamedTuple):
     drain_timeout: float = 0
     full: bool = False
     check: bool = False
+    guard: Guard = Guard()
+    holds: bool = True  # realservers that are drained keep weight 0
 
 
 class Outcome(NamedTuple):
@@ -80,11 +102,12 @@ class Outcome(NamedTuple):
     operations: list[Operation]
     leaving: Leaving
     notes: list[str]
-    want: Table
+    want: Table  # what the saved table is to hold: with the weights that drained realservers get back
+    remembered: bool = False  # whether the memory of drained realservers changed
 
 
 def reconcile(
-    config: list[dict[str, Any]],
+    config: list[dict[str, Any]] | None,
     state: str = MERGED,
     restrict: list[dict[str, Any]] | None = None,
     save: str | None = None,
@@ -93,36 +116,43 @@ def reconcile(
     full: bool = False,
     check: bool = False,
     environment: Environment | None = None,
+    pools: dict[str, Any] | None = None,
+    src: str | None = None,
+    guard: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What module ``ipvs`` does; its options are documented there. Returns the module's results."""
+    if src is not None:
+        source = saved_table.load(src)
+        if source is None:
+            raise LvsError(f"{src} does not exist on this host; nothing was changed.")
+        config, pools = source.config, source.pools
+        restrict = source.restrict if restrict is None else restrict
     if state not in STATES:
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
     if drain_timeout < 0:
         raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
-    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED, DETACHED))
+    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED, DETACHED), pools=pools)
     if state == OVERRIDDEN and not wanted and not allow_empty:
         raise LvsError(
             "state overridden with an empty config would delete every service that is ours. "
             "If that is meant, say so with allow_empty: true. Nothing was changed."
         )
-    previous = saved_table.load(save) if save else None
-    saved = _saved_table(previous, save or "")
-    request = Request(
-        wanted,
-        state,
+    limits = parse_guard(guard)
+    environment = environment or Environment(KernelModules())
+    with environment.exclusive(check):
+        previous = saved_table.load(save) if save else None
+        saved = _saved_table(previous, save or "")
         # An empty `restrict` is no word for everything: it may be the empty result of a template.
-        _ownership(restrictions, saved, everything=restrict is None and not save),
-        drain_timeout,
-        full,
-        check,
-    )
-    outcome = run(request, environment)
-    result = report(outcome, full)
-    if save:
-        content = _content_to_save(outcome.want, saved, wanted, state)
-        if _save(save, previous, restrict or [], content, check):
-            result["changed"] = True
-            result["notes"].append(f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}.")
+        ours = _ownership(restrictions, saved, everything=restrict is None and not save)
+        outcome = run(Request(wanted, state, ours, drain_timeout, full, check, limits), environment)
+        result = report(outcome, full)
+        if save:
+            content = _content_to_save(outcome.want, saved, wanted, state)
+            if _save(save, previous, restrict or [], content, check):
+                result["changed"] = True
+                result["notes"].append(
+                    f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}."
+                )
     return result
 
 
@@ -131,10 +161,11 @@ def restore(path: str, environment: Environment | None = None) -> dict[str, Any]
     previous = saved_table.load(path)
     if previous is None:
         return {"changed": False, "commands": [], "notes": [f"{path} does not exist; there is nothing to restore."]}
-    wanted, _none = parse(previous.config, None, keep=False)
+    wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools)
     restrictions = parse_restrict(previous.restrict)
-    state = OVERRIDDEN if restrictions else REPLACED
-    outcome = run(Request(wanted, state, _ownership(restrictions, {}, everything=False)), environment)
+    everything = previous.restrict is None
+    state = OVERRIDDEN if restrictions or everything else REPLACED
+    outcome = run(Request(wanted, state, _ownership(restrictions, {}, everything)), environment)
     return report(outcome, full=False)
 
 
@@ -149,7 +180,8 @@ def gather(
         empty: dict[str, Any] = {"loaded": False, "config": [], "rules": [], "connections": []}
         return {**empty, "stats": []} if stats else empty
     try:
-        content = table.read(None, _ownership(restrictions, {}, everything=restrict is None))
+        ours = _ownership(restrictions, {}, everything=restrict is None)
+        content = table.entries(service for key, service in table.services().items() if ours(key))
         entries = model.ordered(content)
         keys = [entry.service.key for entry in entries]
         counted = table.connections(keys)
@@ -204,45 +236,80 @@ def _run(request: Request, environment: Environment) -> Outcome:
         adds and not request.check, environment.modules, environment.connect, environment.proc, must_exist=adds
     )
     notes = []
+    if table is None:
+        notes.append(f"Module ip_vs is not loaded; the table counts as empty.{' A real run loads it.' * adds}")
     try:
-        if table is None:
-            have: Table = {}
-            notes.append(f"Module ip_vs is not loaded; the table counts as empty.{' A real run loads it.' * adds}")
-        else:
-            have = _read(table, request)
-        want = target(request.wanted, have, request.state, request.ours)
-        keys = touched(request.wanted, have, request.state, request.ours)
-        planned = difference(have, want, keys, drain=request.drain_timeout > 0)
-        _check_modules(planned, have, environment.modules, load=not request.check)
-        if not planned:
-            return Outcome(have, have, [], [], {}, notes, want)
-        changed = list(dict.fromkeys(operation.service.key for operation in planned.operations()))
-        leaving = _who_leaves(have, want, changed)
-        writer = _Writer(table, request.drain_timeout, environment)
-        if request.check or table is None:
-            after = {key: entry for key, entry in have.items() if key not in changed}
-            after.update((key, want[key]) for key in changed if key in want)
-            counted = writer.count(leaving) if table is not None else leaving
-            return Outcome(have, after, changed, planned.operations(), counted, notes, want)
-        writer.write(have, want, changed, planned)
-        after = {key: entry for key, entry in have.items() if key not in changed}
-        after.update(writer.current)
-        return Outcome(have, after, changed, writer.done, writer.leaving, notes, want)
+        with environment.exclusive(request.check):
+            return _reconciled(request, environment, table, notes)
     finally:
         if table is not None:
             table.close()
 
 
+def _reconciled(request: Request, environment: Environment, table: KernelTable | None, notes: list[str]) -> Outcome:
+    have: Table = {}
+    if table is not None:
+        request, have = _read(table, request, environment, notes)
+    memory = drained.load(environment.memory()) if request.holds else {}
+    stated = target(request.wanted, have, request.state, request.ours)
+    keys = touched(request.wanted, have, request.state, request.ours)
+    want, remembered = drained.hold(stated, request.wanted, memory, request.state == MERGED) if memory else (stated, {})
+    remembered = drained.forget(remembered, want, keys)
+    notes += _held(stated, want)
+    to_save = drained.with_weights(want, remembered)
+    planned = difference(have, want, keys, drain=request.drain_timeout > 0)
+    request.guard.check(have, want, keys)
+    _check_modules(planned, have, environment.modules, load=not request.check)
+    outcome = Outcome(have, have, [], [], {}, notes, to_save, remembered != memory)
+    if planned:
+        changed = list(dict.fromkeys(operation.service.key for operation in planned.operations()))
+        leaving = _who_leaves(have, want, changed)
+        writer = _Writer(table, request.drain_timeout, environment)
+        after = {key: entry for key, entry in have.items() if key not in changed}
+        if request.check or table is None:
+            after.update((key, want[key]) for key in changed if key in want)
+            counted = writer.count(leaving) if table is not None else leaving
+            return outcome._replace(after=after, keys=changed, operations=planned.operations(), leaving=counted)
+        writer.write(have, want, changed, planned)
+        after.update(writer.current)
+        outcome = outcome._replace(after=after, keys=changed, operations=writer.done, leaving=writer.leaving)
+    if outcome.remembered and not request.check:
+        drained.store(remembered, environment.memory())
+    return outcome
+
+
+def _held(stated: Table, want: Table) -> list[str]:
+    """What is worth saying about realservers whose stated weight a drain beats."""
+    held = [
+        f"{model.endpoint(*place)} of {model.describe_service(key)}"
+        for key, entry in want.items()
+        if entry is not stated[key]
+        for place, destination in entry.destinations.items()
+        if destination != stated[key].destinations[place]
+    ]
+    if not held:
+        return []
+    shown = ", ".join(held[:SHOWN_FAILURES]) + (" …" if len(held) > SHOWN_FAILURES else "")
+    return [f"Drained, so kept at weight 0 until module ipvs_drain restores them: {shown}."]
+
+
 def report(outcome: Outcome, full: bool) -> dict[str, Any]:
     """A run's outcome as the results of a module."""
-    before, after = outcome.before, outcome.after
-    changed_before = {key: before[key] for key in outcome.keys if key in before}
-    changed_after = {key: after[key] for key in outcome.keys if key in after}
+    before, after, keys = outcome.before, outcome.after, outcome.keys
+    truncated = not full and len(outcome.operations) > SHOWN_OPERATIONS
+    if truncated:
+        keys = _first(keys, before, after)
+    changed_before = {key: before[key] for key in keys if key in before}
+    changed_after = {key: after[key] for key in keys if key in after}
     return {
-        "changed": bool(outcome.operations),
+        "changed": bool(outcome.operations) or outcome.remembered,
         "before": model.table_config(before if full else changed_before),
         "after": model.table_config(after if full else changed_after),
-        "commands": [operation.command() for operation in outcome.operations],
+        "commands": [
+            op.command() for op in (outcome.operations[:SHOWN_OPERATIONS] if truncated else outcome.operations)
+        ],
+        "counts": _counts(outcome.operations),
+        "truncated": truncated,
         "leaving": [
             {
                 **model.service_name(service),
@@ -263,6 +330,22 @@ def report(outcome: Outcome, full: bool) -> dict[str, Any]:
     }
 
 
+def _first(keys: list[ServiceKey], before: Table, after: Table) -> list[ServiceKey]:
+    """As many whole services as fit into the results."""
+    rows = 0
+    for index, key in enumerate(keys):
+        rows += max((1 + len(table[key].destinations) for table in (before, after) if key in table), default=0)
+        if rows > SHOWN_OPERATIONS:
+            return keys[:index]
+    return keys
+
+
+def _counts(operations: list[Operation]) -> dict[str, int]:
+    """How many writes there were of each kind."""
+    found = Counter(operation.action for operation in operations)
+    return {name: found[action] for action, name in ACTION_COUNTS.items()}
+
+
 # ---- what is ours
 
 
@@ -276,7 +359,7 @@ def _saved_table(previous: saved_table.Saved | None, path: str) -> Table:
     if previous is None:
         return {}
     try:
-        wanted, _none = parse(previous.config, None, keep=False)
+        wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools)
         return target(wanted, {}, REPLACED, lambda key: False)
     except LvsError as exc:
         raise LvsError(f"The saved table {path} cannot be used. {exc.message}", **exc.details) from exc
@@ -309,11 +392,20 @@ def _save(
 # ---- before the first write
 
 
-def _read(table: KernelTable, request: Request) -> Table:
-    if request.full:
-        return table.read()
-    keys = [service.key for service in request.wanted]
-    return table.read(keys, request.ours if request.state == OVERRIDDEN else None)
+def _read(table: KernelTable, request: Request, environment: Environment, notes: list[str]) -> tuple[Request, Table]:
+    """The services that this run is about, and the request without the services of others."""
+    named = [service.key for service in request.wanted]
+    if request.state != OVERRIDDEN:
+        return request, table.read(None if request.full else named)
+    listed = table.services()
+    mine = set(named)
+    mine.update(key for key in listed if request.ours(key))
+    others = environment.strangers(mine.difference(named))
+    for key, whose in sorted(others.items()):
+        notes.append(f"{model.describe_service(key)} was left alone: {whose}.")
+        mine.discard(key)
+    chosen = listed.values() if request.full else [service for key, service in listed.items() if key in mine]
+    return request._replace(ours=mine.__contains__), table.entries(chosen)
 
 
 def _check_modules(planned: Difference, have: Table, modules: KernelModules, load: bool) -> None:
@@ -419,7 +511,8 @@ class _Writer:
             return failures
         leaving = _who_leaves(self.current, goal, list(self.current))
         if leaving and self._drain_timeout:
-            self._wait(leaving)
+            with self._environment.lock.released():
+                self._wait(leaving)
         else:
             self.leaving.update(self.count(leaving))
         return self._apply(step.shrink)
@@ -444,7 +537,8 @@ class _Writer:
         for pause in RENEW_SECONDS if edits else ():
             if self._environment.clock() + pause > deadline:
                 return
-            self._environment.sleep(pause)
+            with self._environment.lock.released():
+                self._environment.sleep(pause)
             self._table.apply(edits)
 
     def _apply(self, operations: list[Operation]) -> list[Failure]:

@@ -19,8 +19,9 @@ VERSION = 1
 class Saved(NamedTuple):
     """A saved table as it was written, and its text."""
 
-    restrict: list[dict[str, Any]]
+    restrict: list[dict[str, Any]] | None  # None: everything is ours
     config: list[dict[str, Any]]
+    pools: dict[str, Any]
     text: str
 
 
@@ -55,7 +56,7 @@ def load(path: str) -> Saved | None:
             f"Reading the saved table {path} failed: it is not of version {VERSION}. Remove it, or use the version of "
             "linuxvirtualserver.lvs that wrote it."
         )
-    return Saved(content.get("restrict") or [], content.get("config") or [], text)
+    return Saved(content.get("restrict"), content.get("config") or [], content.get("pools") or {}, text)
 
 
 def store(path: str, text: str) -> None:

@@ -11,11 +11,19 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Callable, Iterable, List, Optional, Set, Tuple
+from typing import Callable, Iterable, Set, Tuple
 
 from ._errors import LvsError
-from ._genl import NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, RepliesLost, attributes
-from ._genl import messages
+from ._genl import (
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RepliesLost,
+    attributes,
+    messages,
+)
 from ._ipvs_model import IPV6, ServiceKey
 
 # The dummy devices that hold the VIPs of who made them, and of nobody else.
@@ -43,7 +51,7 @@ Addresses = Set[Tuple[int, bytes]]
 def strangers(
     keys: Iterable[ServiceKey],
     root: str = "/",
-    device_addresses: Callable[[str], Optional[Addresses]] | None = None,
+    device_addresses: Callable[[str], Addresses | None] | None = None,
 ) -> dict[ServiceKey, str]:
     """The services among ``keys`` that are somebody else's, each with whose and how that is known.
 
@@ -104,9 +112,9 @@ def _socket() -> socket.socket:
     return sock
 
 
-def _all_addresses(open_socket: Callable[[], socket.socket]) -> List[Tuple[int, int, bytes]]:
+def _all_addresses(open_socket: Callable[[], socket.socket]) -> list[tuple[int, int, bytes]]:
     """The (interface, family, address) of every address. Raises RepliesLost where the list is not whole."""
-    found = []
+    found: List[Tuple[int, int, bytes]] = []
     with open_socket() as sock:
         sock.send(_REQUEST.pack(_REQUEST.size, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0, socket.AF_UNSPEC))
         while True:
@@ -126,7 +134,7 @@ def _all_addresses(open_socket: Callable[[], socket.socket]) -> List[Tuple[int, 
                     found.append(_address(buffer, start, end))
 
 
-def _address(buffer: bytes, start: int, end: int) -> Tuple[int, int, bytes]:
+def _address(buffer: bytes, start: int, end: int) -> tuple[int, int, bytes]:
     family, index = _ADDRESS.unpack_from(buffer, start)
     # On a point-to-point device IFA_ADDRESS is the other end's; only IPv4 always sends IFA_LOCAL.
     values = {kind: buffer[first:last] for kind, first, last in attributes(buffer, start + _ADDRESS.size, end)}

@@ -11,6 +11,7 @@ from operator import itemgetter
 from socket import htonl, htons, ntohl, ntohs
 from typing import Any, Callable, Iterator, NamedTuple
 
+from ._errors import LvsError
 from ._genl import attributes
 
 # Commands of the family IPVS (linux/ip_vs.h).
@@ -30,7 +31,7 @@ class Attribute(NamedTuple):
 
 
 # "u" is in the machine's byte order, "be" in the network's. A netmask is a mask in network order for IPv4 and a prefix
-# length in machine order for IPv6, so its bytes are left to whoever knows the family. "skip" is read by nobody here.
+# length in machine order for IPv6, so its bytes are left to whoever knows the family.
 SERVICE = (
     Attribute(1, "family", "u16"),
     Attribute(2, "protocol", "u16"),
@@ -41,9 +42,9 @@ SERVICE = (
     Attribute(7, "flags", "flags"),
     Attribute(8, "timeout", "u32"),
     Attribute(9, "netmask", "u32"),
-    Attribute(10, "stats", "skip"),
+    Attribute(10, "stats", "stats"),
     Attribute(11, "engine", "string"),
-    Attribute(12, "stats64", "nested"),
+    Attribute(12, "stats64", "stats64"),
 )
 
 DESTINATION = (
@@ -56,9 +57,9 @@ DESTINATION = (
     Attribute(7, "active", "u32"),
     Attribute(8, "inactive", "u32"),
     Attribute(9, "persistent", "u32"),
-    Attribute(10, "stats", "skip"),
+    Attribute(10, "stats", "stats"),
     Attribute(11, "family", "u16"),
-    Attribute(12, "stats64", "nested"),
+    Attribute(12, "stats64", "stats64"),
     Attribute(13, "tunnel_type", "u8"),
     Attribute(14, "tunnel_port", "be16"),
     Attribute(15, "tunnel_flags", "u16"),
@@ -75,7 +76,12 @@ STATS64 = (
     Attribute(8, "out_packets_per_second", "u64"),
     Attribute(9, "in_bytes_per_second", "u64"),
     Attribute(10, "out_bytes_per_second", "u64"),
-    Attribute(11, "padding", "skip"),
+)
+
+# All that kernels before 4.1 count with, and what all later ones send as well: only bytes do not wrap at 32 bits.
+STATS = tuple(
+    attribute if attribute.name in ("in_bytes", "out_bytes") else attribute._replace(kind="u32")
+    for attribute in STATS64
 )
 
 _FORMATS = {
@@ -265,15 +271,13 @@ def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:
         return buffer[start:end].split(b"\0", 1)[0].decode("ascii", "replace")
     if kind == "address":
         return buffer[start:end].ljust(16, b"\0")
-    if kind == "nested":
-        return _read_stats64(buffer, start, end)
+    if kind in _STATS:
+        return dict(zip(STATS_NAMES, _STATS[kind](buffer, start, end)))
+    if end - start < _READERS[kind].size:
+        raise LvsError("The kernel's answer about the IPVS table holds a number that is too short.")
     value = _READERS[kind].unpack_from(buffer, start)[0]
     return ntohs(value) if kind == "be16" else value
 
 
-_STATS64_NAMES = tuple(attribute.name for attribute in STATS64 if attribute.kind != "skip")
-_STATS64_VALUES = Reader(STATS64, _STATS64_NAMES, (0,) * len(_STATS64_NAMES))
-
-
-def _read_stats64(buffer: bytes, start: int, end: int) -> dict[str, int]:
-    return dict(zip(_STATS64_NAMES, _STATS64_VALUES(buffer, start, end)))
+STATS_NAMES = tuple(attribute.name for attribute in STATS64)
+_STATS = {kind: Reader(table, STATS_NAMES, (0,) * 10) for kind, table in (("stats", STATS), ("stats64", STATS64))}

@@ -63,6 +63,16 @@ class KernelModules:
         text = self._read(os.path.join(self.root, "proc/modules"), keep=False)
         return frozenset(line.split(" ", 1)[0] for line in text.splitlines())
 
+    def names(self, prefix: str) -> frozenset[str]:
+        """The modules that are loaded, built in or available and whose name starts like this."""
+        found = set(self.loaded())
+        for name in ("modules.builtin", "modules.dep"):
+            text = self._read(os.path.join(self.folder, name))
+            found.update(
+                match.replace("-", "_") for match in re.findall(r"^(?:[^\s:]*/)?([\w-]+)\.ko", text, re.MULTILINE)
+            )
+        return frozenset(name for name in found if name.startswith(prefix))
+
     def state(self, name: str) -> str:
         """``loaded``, ``builtin``, ``available``, ``missing``, or ``unknown`` where nobody can tell."""
         if not _NAME.fullmatch(name):

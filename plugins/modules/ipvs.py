@@ -16,6 +16,8 @@ description:
     added
     again, and a second run writes nothing. Connections of what stays are not disturbed.
   - Adds and edits first, then takes the weight from what leaves, then deletes.
+  - Runs on one host wait for each other. A realserver that module M(linuxvirtualserver.lvs.ipvs_drain) drains keeps
+    weight 0 until that module restores it; the weight stated here is what it then gets.
   - What was written is read again to verify it. If the kernel refuses anything, what had been written before is rolled
     back.
   - Speaks to the kernel by generic netlink, without ipvsadm. Needs nothing but Python on the managed host.
@@ -38,7 +40,21 @@ attributes:
     support: full
 options:
   config:
-    required: true
+    description:
+      - Exactly one of O(config) and O(src) is given.
+  src:
+    description:
+      - Path of a file on the managed host that holds the services instead of O(config), in the format that O(save)
+        writes. A JSON object with C(version) 1, C(config), and, if wanted, C(pools) and C(restrict), which mean the
+        same as the options. O(restrict) takes the place of the file's.
+      - For large tables. Ansible itself takes about 20 seconds to carry and check 100000 realservers in O(config).
+    type: path
+  pools:
+    description:
+      - Realservers that many services share, a list of realservers by name; a service names one as
+        O(config[].pool). The entries are those of O(config[].realservers).
+      - A realserver without a port has that of each service.
+    type: dict
   state:
     description:
       - V(merged) adds and edits what is stated. Fields that are not stated keep the kernel's value, and so do services
@@ -59,6 +75,8 @@ options:
         table
         is ours; without O(restrict) but with O(save) those services are that were saved there before.
       - An empty list says that nothing but what is named, or was saved, is ours.
+      - Services that kube-proxy, kube-router or docker swarm made are never deleted by O(state=overridden), whatever
+        is stated here; RV(notes) names them. Name one in O(config) to change it.
   save:
     description:
       - Path of a file that remembers the table that is wanted of what is ours, such as V(/etc/lvs/ipvs.json). It is
@@ -79,9 +97,24 @@ options:
   return:
     description:
       - Which services RV(before) and RV(after) hold, V(touched) for those that change, V(full) for the whole table.
+      - With V(touched) and more than 5000 writes the results hold only the first of them, and RV(truncated) is true.
     type: str
     choices: [touched, full]
     default: touched
+  guard:
+    description:
+      - Limits for what one run may take away. Beyond them the run fails before anything is changed, also in check
+        mode, and says which services it is about. What is not stated is not limited.
+    type: dict
+    suboptions:
+      weight_percent:
+        description:
+          - How much of its weight a service must keep, in percent of the sum of its realservers' weights before the
+            run, V(0) to V(100). Services that are deleted do not count here.
+        type: int
+      deleted_services:
+        description: How many services may be deleted, V(0) or more.
+        type: int
   allow_empty:
     description:
       - Says that O(state=overridden) with an empty O(config) is meant. It deletes every service that is ours.
@@ -142,6 +175,27 @@ EXAMPLES = r"""
           - address: 192.168.1.4
             forwarding: tun
 
+- name: Services on the same realservers, with limits for accidents
+  linuxvirtualserver.lvs.ipvs:
+    state: overridden
+    restrict:
+      - address: 192.168.8.0/22
+    guard:
+      weight_percent: 50
+      deleted_services: 10
+    pools:
+      web:
+        - address: 10.1.1.2
+        - address: 10.1.1.3
+    config:
+      - {address: 192.168.8.1, port: 80, pool: web}
+      - {address: 192.168.8.2, port: 80, pool: web}
+
+- name: A large table from a file on the director
+  linuxvirtualserver.lvs.ipvs:
+    state: overridden
+    src: /etc/lvs/table.json
+
 - name: Delete a service
   linuxvirtualserver.lvs.ipvs:
     state: deleted
@@ -178,6 +232,22 @@ commands:
   type: list
   elements: str
   sample: ["-e -t 192.168.1.110:80 -r 192.168.1.2:80 -g -w 0"]
+counts:
+  description: How many writes there were, or would be, of each kind.
+  returned: success
+  type: dict
+  sample:
+    services_added: 1
+    services_edited: 0
+    services_deleted: 0
+    realservers_added: 2
+    realservers_edited: 0
+    realservers_deleted: 0
+truncated:
+  description:
+    - Whether RV(before), RV(after), RV(commands) and the diff were cut, as described at O(return). RV(counts) never is.
+  returned: success
+  type: bool
 leaving:
   description: The realservers that leave, with the connections that they had when they were deleted, or have in check
     mode.
@@ -193,8 +263,8 @@ leaving:
       inactive: 3
       persistent: 0
 notes:
-  description: What else is worth knowing, such as that ip_vs is not loaded yet, or that the file at O(save) was
-    written.
+  description: What else is worth knowing, such as that ip_vs is not loaded yet, that the file at O(save) was
+    written, that services of others were left alone, or that realservers are drained.
   returned: success
   type: list
   elements: str
@@ -222,14 +292,16 @@ rollback_commands:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_argspec import CONFIG, RESTRICT
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_argspec import CONFIG, GUARD, RESTRICT
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import reconcile
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "config": {**CONFIG, "required": True},
+            "config": CONFIG,
+            "src": {"type": "path"},
+            "pools": {"type": "dict"},
             "state": {
                 "type": "str",
                 "choices": ["merged", "replaced", "overridden", "deleted"],
@@ -240,7 +312,10 @@ def main() -> None:
             "drain_timeout": {"type": "int", "default": 0},
             "return": {"type": "str", "choices": ["touched", "full"], "default": "touched"},
             "allow_empty": {"type": "bool", "default": False},
+            "guard": GUARD,
         },
+        mutually_exclusive=[("config", "src"), ("pools", "src")],
+        required_one_of=[("config", "src")],
         supports_check_mode=True,
     )
     params = module.params
@@ -254,6 +329,9 @@ def main() -> None:
             allow_empty=params["allow_empty"],
             full=params["return"] == "full",
             check=module.check_mode,
+            pools=params["pools"],
+            src=params["src"],
+            guard=params["guard"],
         )
     except LvsError as exc:
         module.fail_json(msg=exc.message, **exc.details)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import (
     Environment,
     gather,
@@ -29,7 +30,15 @@ PORTS = (0, 80, 443)
 def environment(kernel: FakeIpvs) -> Environment:
     """The fake kernel as the machine, with all modules there and no time passing."""
     modules = KernelModules(root="/nonexistent", release="6.1.0", run=lambda _arguments: (0, ""))
-    return Environment(modules, lambda: Connection(kernel.socket), proc="/", sleep=lambda _seconds: None)
+    return Environment(
+        modules,
+        lambda: Connection(kernel.socket),
+        proc="/",
+        sleep=lambda _seconds: None,
+        lock=Lock("/nonexistent/lvs"),
+        strangers=lambda _keys: {},
+        drained="/nonexistent/drained.json",
+    )
 
 
 def realservers(family: str, port: int) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -283,6 +283,9 @@ KEYS = {
         ({"protocol": "tcp", "port": 53}, set()),
         ({"fwmark": 7}, {"mark", "mark6"}),
         ({"fwmark": "0x8"}, set()),
+        ({"fwmark": "1-0xff", "family": "ipv6"}, {"mark6"}),
+        ({"fwmark": "8-4294967295"}, set()),
+        ({"port": "53-80", "family": "ipv4"}, {"web", "dns", "other"}),
     ],
 )
 def test_restrict_matches_by_all_that_it_states(entry: dict[str, Any], matched: set[str]) -> None:
@@ -299,6 +302,11 @@ def test_restrict_matches_by_all_that_it_states(entry: dict[str, Any], matched: 
         ({"address": "192.168.1.0/33"}, "outside of 0 to 32"),
         ({"address": "192.168.1.0/x"}, "not a whole number"),
         ({"fwmark": 1, "port": 80}, "fwmark stands alone"),
+        ({"port": "90-80"}, "ends before it begins"),
+        ({"port": "80-"}, "not a whole number"),
+        ({"port": "-80"}, "not a whole number"),
+        ({"fwmark": "1-2-3"}, "not a whole number"),
+        ({"address": "10.0.0.1", "family": "ipv6"}, "is not of family ipv6"),
         ({"vip": "10.0.0.1"}, "unknown option vip"),
     ],
 )
@@ -311,3 +319,44 @@ def test_a_wrong_restrict_is_refused(entry: dict[str, Any], why: str) -> None:
 def test_naming_what_is_not_ours_is_a_mistake() -> None:
     found = mistakes([{"address": "10.0.0.1", "port": 80}], restrict=[{"address": "192.168.1.0/24"}])
     assert found == ["config[0]: TCP service 10.0.0.1:80 matches no entry of restrict, so it is not ours to change"]
+
+
+# ---- pools
+
+
+def test_a_pool_is_read_once_for_services_of_one_port() -> None:
+    config = [{"address": f"10.1.0.{number}", "port": 80, "pool": "web"} for number in (1, 2)]
+    first, second = parse(config, None, keep=False, pools={"web": [{"address": "10.0.0.1"}]})[0]
+    assert first.plain_destinations is second.plain_destinations
+    assert [key[2] for key in first.plain_destinations] == [80]
+
+
+@pytest.mark.parametrize(
+    ("pools", "entry", "why"),
+    [
+        ({}, {"pool": "web"}, "config[0]: pool 'web' is none of pools"),
+        ({"app": []}, {"pool": "web"}, "config[0]: pool 'web' is none of pools: app"),
+        ([], {"pool": "web"}, "pools: is not a dictionary of lists"),
+        ({"web": "x"}, {"pool": "web"}, "pools.web: is not a list of realservers"),
+        (
+            {"web": [{"address": "x"}]},
+            {"pool": "web"},
+            "pools.web[0]: 'x' is not an IP address (names are not resolved)",
+        ),
+        (
+            {"web": []},
+            {"pool": "web", "realservers": []},
+            "config[0]: has both realservers and a pool; name one of them",
+        ),
+        (
+            {"web": [{"address": "10.0.0.1"}, {"address": "10.0.0.1", "port": 80}]},
+            {"pool": "web"},
+            "pools.web[1]: 10.0.0.1:80 is the same as pools.web[0]",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_pool_is_said_once(pools: Any, entry: dict[str, Any], why: str) -> None:
+    config = [{"address": "10.1.0.1", "port": 80, **entry}, {"address": "10.1.0.2", "port": 80, "realservers": []}]
+    with pytest.raises(LvsError) as caught:
+        parse(config, None, keep=False, pools=pools)
+    assert caught.value.details["mistakes"].count(why) == 1

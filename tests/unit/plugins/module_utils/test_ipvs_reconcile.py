@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_drained as drained
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_kernel as kernel_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_reconcile as reconcile_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import Environment
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_modules import KernelModules
 from ansible_collections.linuxvirtualserver.lvs.tests.unit.fake_ipvs import (
@@ -41,6 +44,7 @@ class Machine:
         self.time = 0.0
         self.sleeps: list[float] = []
         self.on_sleep: Any = None
+        self.strangers: set[Any] = set()
         (root / "proc").mkdir()
         (root / "proc/modules").write_text("ip_vs 1 0 - Live 0x0\nip_vs_wlc 1 0 - Live 0x0\n")
         (root / "sbin").mkdir()
@@ -83,11 +87,19 @@ class Machine:
             str(self.proc),
             self._sleep,
             lambda: self.time,
+            Lock(str(self.root / "run"), sleep=self._sleep, clock=lambda: self.time),
+            lambda keys: {key: "of somebody else" for key in keys if key in self.strangers},
+            str(self.root / "drained.json"),
         )
 
     def run(self, config: list[dict[str, Any]], state: str = "merged", **options: Any) -> dict[str, Any]:
         """One run of the engine."""
         return reconcile_file.reconcile(config, state, environment=self.environment, **options)
+
+    def other(self, config: list[dict[str, Any]], state: str = "merged") -> None:
+        """Another program, which knows nothing of our lock."""
+        environment = self.environment._replace(lock=Lock(str(self.root / "elsewhere")))
+        reconcile_file.reconcile(config, state, environment=environment)
 
     def rules(self) -> list[str]:
         """The table as ipvsadm prints it."""
@@ -292,7 +304,7 @@ def test_many_refusals_are_counted_not_listed(machine: Machine) -> None:
 
 def test_another_program_that_adds_the_same_does_no_harm(machine: Machine) -> None:
     other = service(80, "10.0.0.1")
-    machine.kernel.meanwhile = [lambda: machine.run([other])]
+    machine.kernel.meanwhile = [lambda: machine.other([other])]
     machine.run([service(80, "10.0.0.1", "10.0.0.2")], "replaced")
     assert machine.rules() == [
         "-A -t 192.168.1.110:80 -s wlc",
@@ -303,7 +315,7 @@ def test_another_program_that_adds_the_same_does_no_harm(machine: Machine) -> No
 
 def test_another_program_that_deletes_what_leaves_does_no_harm(machine: Machine) -> None:
     machine.run([service(80, "10.0.0.1", "10.0.0.2")])
-    machine.kernel.meanwhile = [lambda: machine.run([service(80, "10.0.0.2")], "replaced")]
+    machine.kernel.meanwhile = [lambda: machine.other([service(80, "10.0.0.2")], "replaced")]
     machine.run([service(80)], "replaced")
     assert machine.rules() == ["-A -t 192.168.1.110:80 -s wlc"]
 
@@ -680,3 +692,198 @@ def test_gathering_on_a_bare_host_loads_nothing(machine: Machine) -> None:
     result = reconcile_file.gather(stats=True, environment=machine.environment)
     assert result == {"loaded": False, "config": [], "rules": [], "connections": [], "stats": []}
     assert machine.kernel.sends == 0
+
+
+# ---- what one run may do
+
+
+def test_the_guard_counts_deleted_services(machine: Machine) -> None:
+    machine.run([service(port, "10.0.0.1") for port in (80, 81, 82)])
+    with pytest.raises(LvsError, match="2 services would be deleted, 1 may be") as caught:
+        machine.run([service(80)], "overridden", guard={"deleted_services": 1}, check=True)
+    assert "192.168.1.110:81, TCP service 192.168.1.110:82" in caught.value.message
+    assert machine.run([service(80)], "overridden", guard={"deleted_services": 2})["counts"]["services_deleted"] == 2
+
+
+def test_the_guard_keeps_a_share_of_the_weight(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")])
+    writes = len(machine.kernel.writes)
+    with pytest.raises(LvsError, match=r"80 would have weight 1 of 4") as caught:
+        machine.run([service(80, "10.0.0.1")], "replaced", guard={"weight_percent": 50})
+    assert caught.value.details["guard"] == {"deleted_services": 0, "weakened_services": 1}
+    assert len(machine.kernel.writes) == writes
+    assert machine.run([service(80, "10.0.0.1", "10.0.0.2")], "replaced", guard={"weight_percent": 50})["changed"]
+
+
+def test_a_wrong_guard_is_refused(machine: Machine) -> None:
+    with pytest.raises(LvsError, match="weight_percent 101 is outside of 0 to 100"):
+        machine.run([service(80)], guard={"weight_percent": 101})
+
+
+def test_services_of_others_stay_under_overridden_and_are_named(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), service(81, "10.0.0.1")])
+    machine.strangers = {next(key for key in machine.kernel.table if key[3] == 81)}
+    result = machine.run([], "overridden", allow_empty=True)
+    assert machine.rules() == [
+        "-A -t 192.168.1.110:81 -s wlc",
+        "-a -t 192.168.1.110:81 -r 10.0.0.1:81 -g -w 1",
+    ]
+    assert result["notes"] == ["TCP service 192.168.1.110:81 was left alone: of somebody else."]
+    assert machine.run([service(81, "10.0.0.2")], "overridden")["counts"]["realservers_deleted"] == 1
+
+
+def test_results_of_a_large_change_hold_the_first_of_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile_file, "SHOWN_OPERATIONS", 5)
+    result = machine.run([service(port, "10.0.0.1", "10.0.0.2") for port in (80, 81, 82)])
+    assert result["truncated"]
+    assert [entry["port"] for entry in result["after"]] == [80]
+    assert len(result["commands"]) == 5
+    assert result["counts"]["realservers_added"] == 6
+    full = machine.run([service(port, "10.0.0.9") for port in (80, 81, 82)], "replaced", full=True)
+    assert not full["truncated"]
+    assert len(full["after"]) == 3
+    assert len(full["commands"]) == 9
+
+
+# ---- files and pools
+
+
+def test_a_table_from_a_file(machine: Machine) -> None:
+    source = machine.root / "table.json"
+    content = {
+        "version": 1,
+        "restrict": [{"port": "80-89"}],
+        "pools": {"web": [{"address": "10.0.0.1"}]},
+        "config": [{"address": "192.168.1.110", "port": 80, "pool": "web"}],
+    }
+    source.write_text(json.dumps(content))
+    machine.run([service(81), service(90)])
+    machine.run(None, "overridden", src=str(source))
+    assert [rule for rule in machine.rules() if rule.startswith("-A")] == [
+        "-A -t 192.168.1.110:80 -s wlc",
+        "-A -t 192.168.1.110:90 -s wlc",
+    ]
+
+
+def test_a_file_that_is_not_there_is_an_error(machine: Machine) -> None:
+    with pytest.raises(LvsError, match="does not exist on this host; nothing was changed"):
+        machine.run(None, src=str(machine.root / "table.json"))
+
+
+def test_a_pool_means_the_same_as_its_realservers_written_out(machine: Machine) -> None:
+    pools = {"web": [{"address": "10.0.0.1", "weight": "keep"}, {"address": "10.0.0.2", "forwarding": "nat"}]}
+    names = [{"address": "192.168.1.110", "port": port, "pool": "web"} for port in (80, 81)]
+    machine.run(names, "replaced", pools=pools)
+    written_out = [{**name, "pool": None, "realservers": pools["web"]} for name in names]
+    assert machine.run(written_out, "replaced")["changed"] is False
+    machine.run([service(80, "10.0.0.1")])
+    assert machine.run(names, "replaced", pools=pools)["changed"] is False
+
+
+# ---- realservers that are drained
+
+
+def drain(machine: Machine, port: int, weight: int) -> None:
+    """Remember 10.0.0.1 of that service as drained."""
+    place = next(key for key in machine.kernel.table if key[3] == port)
+    path = machine.environment.memory()
+    memory = drained.load(path)
+    memory[place, next(iter(machine.kernel.table[place].dests))] = drained.Drained(weight, 0.0)
+    drained.store(memory, path)
+
+
+def weights(machine: Machine) -> list[int]:
+    """What memory there is of drained realservers."""
+    return [entry.weight for entry in drained.load(machine.environment.memory()).values()]
+
+
+def test_a_drain_beats_the_stated_weight_and_remembers_it(machine: Machine) -> None:
+    wanted = service(80, "10.0.0.1", "10.0.0.2")
+    machine.run([wanted])
+    drain(machine, 80, 5)
+    result = machine.run([wanted], "replaced")
+    assert result["changed"]
+    assert result["commands"] == ["-e -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 0"]
+    assert result["notes"] == [
+        "Drained, so kept at weight 0 until module ipvs_drain restores them: "
+        "10.0.0.1:80 of TCP service 192.168.1.110:80."
+    ]
+    assert weights(machine) == [1]
+    assert machine.run([wanted], "replaced")["changed"] is False
+
+
+def test_what_is_not_stated_leaves_the_remembered_weight(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    drain(machine, 80, 5)
+    machine.run([service(80, "10.0.0.1")])
+    keep = {**service(80), "realservers": [{"address": "10.0.0.1", "weight": "keep"}]}
+    machine.run([keep], "replaced")
+    assert weights(machine) == [5]
+
+
+def test_check_mode_foretells_the_drain_and_remembers_nothing(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    drain(machine, 80, 5)
+    result = machine.run([service(80, "10.0.0.1")], "replaced", check=True)
+    assert result["after"][0]["realservers"][0]["weight"] == 0
+    assert weights(machine) == [5]
+
+
+def test_who_is_deleted_is_forgotten(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1"), service(81, "10.0.0.1")])
+    drain(machine, 80, 5)
+    drain(machine, 81, 6)
+    machine.run([service(80)], "replaced")
+    assert weights(machine) == [6]
+    machine.run([service(81)], "deleted")
+    assert weights(machine) == []
+    assert not Path(machine.environment.memory()).exists()
+
+
+def test_the_saved_table_holds_the_weight_that_comes_back(machine: Machine, path: Path) -> None:
+    machine.run([service(80, "10.0.0.1")], save=str(path))
+    drain(machine, 80, 5)
+    machine.run([{**service(80), "realservers": [{"address": "10.0.0.1", "weight": 7}]}], save=str(path))
+    assert json.loads(path.read_text())["config"][0]["realservers"][0]["weight"] == 7
+    machine.kernel.table.clear()
+    reconcile_file.restore(str(path), machine.environment)
+    assert machine.rules()[1] == "-a -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 0"
+
+
+def test_single_realservers_are_detached(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1", "10.0.0.2"), service(81, "10.0.0.1")])
+    machine.run([service(80, "10.0.0.1"), service(82, "10.0.0.1")], "detached")
+    assert [rule for rule in machine.rules() if rule.startswith("-a")] == [
+        "-a -t 192.168.1.110:80 -r 10.0.0.2:80 -g -w 1",
+        "-a -t 192.168.1.110:81 -r 10.0.0.1:81 -g -w 1",
+    ]
+
+
+# ---- our own runs wait for each other
+
+
+def test_a_run_waits_for_another_and_then_says_who_it_is(machine: Machine) -> None:
+    machine.run([service(80)])
+    writes = len(machine.kernel.writes)
+    with machine.environment.lock, pytest.raises(LvsError, match=rf"Another run \(process {os.getpid()}\)"):
+        machine.run([service(81)])
+    assert len(machine.kernel.writes) == writes
+    machine.run([service(81)])
+    assert len(machine.rules()) == 2
+
+
+def test_while_it_waits_for_connections_others_may_write(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1", "10.0.0.2")])
+    for svc in machine.kernel.table.values():
+        for dest in svc.dests.values():
+            dest.active = 1
+    done = []
+
+    def meanwhile() -> None:
+        machine.on_sleep = None
+        done.append(machine.run([service(81)]))
+
+    machine.on_sleep = meanwhile
+    machine.run([service(80, "10.0.0.1")], "replaced", drain_timeout=5)
+    assert done[0]["changed"]
+    assert len(machine.rules()) == 3

@@ -17,6 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.linuxvirtualserver.lvs.plugins.doc_fragments import ipvs_config
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_argspec
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import (
     Environment,
     gather,
@@ -54,7 +55,14 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Host:
     host = Host(capsys)
-    environment = Environment(KernelModules(str(tmp_path), "6.1.0"), lambda: Connection(host.kernel.socket), proc="/")
+    environment = Environment(
+        KernelModules(str(tmp_path), "6.1.0"),
+        lambda: Connection(host.kernel.socket),
+        proc="/",
+        lock=Lock(str(tmp_path / "run")),
+        strangers=lambda _keys: {},
+        drained=str(tmp_path / "drained.json"),
+    )
     monkeypatch.setattr(ipvs, "reconcile", partial(reconcile, environment=environment))
     monkeypatch.setattr(ipvs_info, "gather", partial(gather, environment=environment))
     return host
@@ -157,8 +165,12 @@ def test_the_shared_argument_specs_are_what_is_documented() -> None:
     assert documented(options) == {"restrict": _ipvs_argspec.RESTRICT}
 
 
-def test_the_examples_are_valid(host: Host) -> None:
+def test_the_examples_are_valid(host: Host, tmp_path: Path) -> None:
+    source = tmp_path / "table.json"
+    source.write_text(json.dumps({"version": 1, "config": [WEB]}))
     for task in yaml.safe_load(ipvs.EXAMPLES):
         arguments = task["linuxvirtualserver.lvs.ipvs"]
+        if "src" in arguments:
+            arguments["src"] = str(source)
         host.ipvs(**{**arguments, "save": None})
     assert len(host.kernel.table) == 2
