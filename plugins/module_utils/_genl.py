@@ -9,7 +9,7 @@ import errno
 import os
 import socket
 import struct
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 from ._errors import LvsError
 
@@ -104,6 +104,8 @@ class Connection:
                 "the process must be allowed to create sockets of family AF_NETLINK."
             ) from exc
         self._sequence = 0
+        # One buffer for all answers: a fresh one of this size is fresh memory each time.
+        self._buffer = bytearray(RECEIVE_BYTES)
         # What a socket may hold is counted in its own bookkeeping as well; half of it is safely data.
         self._send_limit = max(16384, self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2)
         self.sends = 0
@@ -134,11 +136,12 @@ class Connection:
         return self._exchange(family, command, payload, NLM_F_REQUEST | NLM_F_ACK, doing)
 
     def dump(
-        self, family: int, command: int, payload: bytes, doing: str, take: Callable[[bytes], bool] | None = None
+        self, family: int, command: int, payload: bytes, doing: str, take: Callable[[memoryview], bool] | None = None
     ) -> list[Payload]:
         """All records that the kernel lists for one request.
 
-        ``take`` is offered every datagram of records as a whole; what it does not take comes back record by record.
+        ``take`` is offered every datagram of records as a whole, in a buffer that the next one overwrites; what it does
+        not take comes back record by record.
         """
         return self._exchange(family, command, payload, NLM_F_REQUEST | NLM_F_DUMP, doing, take)
 
@@ -149,7 +152,7 @@ class Connection:
         payload: bytes,
         flags: int,
         doing: str,
-        take: Callable[[bytes], bool] | None = None,
+        take: Callable[[memoryview], bool] | None = None,
     ) -> list[Payload]:
         self._sequence += 1
         sequence = self._sequence
@@ -157,14 +160,15 @@ class Connection:
         replies: list[Payload] = []
         while True:
             try:
-                buffer = self._socket.recv(RECEIVE_BYTES)
+                received = memoryview(self._buffer)[: self._socket.recv_into(self._buffer)]
             except OSError as exc:
                 self._drain()
                 raise RepliesLost(f"{doing}: the kernel's answer was lost ({exc}).") from exc
-            if take is not None and len(buffer) >= 16:
-                _length, kind, _flags, answers = _MESSAGE.unpack_from(buffer)
-                if kind == family and answers == sequence and take(buffer):
+            if take is not None and len(received) >= 16:
+                _length, kind, _flags, answers = _MESSAGE.unpack_from(received)
+                if kind == family and answers == sequence and take(received):
                     continue
+            buffer = bytes(received)
             for kind, answers, start, end in messages(buffer):
                 if answers != sequence:
                     continue  # left over from a request whose answers were given up
@@ -176,46 +180,54 @@ class Connection:
                 if kind >= GENL_ID_CTRL:
                     replies.append(Payload(buffer, start + 4, end))
 
-    def batch(self, family: int, requests: list[tuple[int, bytes]]) -> BatchResult:
+    def batch(self, family: int, requests: Iterable[tuple[int, bytes]]) -> BatchResult:
         """Carry out (command, payload) requests in order, many in one send.
 
         The kernel goes on after a refused request; this stops after the send that held it. Only the last request of
         a send asks for an answer, every refused one answers unasked: a thousand cost one send and one receive.
+        They are taken as they are sent: memory that has not been used before costs more than the packing.
         """
-        position = 0
+        sent = 0
         failed: dict[int, int] = {}
-        pack, header = HEADER.pack, HEADER.size
-        while position < len(requests) and not failed:
-            stop = self._fitting(requests, position)
-            first = self._sequence + 1
-            self._sequence += stop - position
-            parts: list[bytes] = []
-            for sequence, (command, payload) in enumerate(requests[position:stop], first):
-                flags = NLM_F_REQUEST if sequence < self._sequence else NLM_F_REQUEST | NLM_F_ACK
-                parts.append(pack(header + len(payload), family, flags, sequence, 0, command, 1))
-                parts.append(payload)
+        pack, header, limit = HEADER.pack, HEADER.size, self._send_limit
+        parts: list[bytes] = []
+        size = 0
+        last = (0, 0)  # length and command of the request that was taken last
+
+        def flush() -> None:
+            nonlocal sent, size
+            if not parts:
+                return
+            parts[-2] = pack(last[0], family, NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0, last[1], 1)
+            count = len(parts) // 2
+            first = self._sequence - count + 1
             self._send(b"".join(parts))
+            parts.clear()
+            size = 0
             for answers, number in self._answers(self._sequence):
                 if number:
-                    failed[position + answers - first] = number
-            position = stop
-        return BatchResult(position, failed)
+                    failed[sent + answers - first] = number
+            sent += count
 
-    def _fitting(self, requests: list[tuple[int, bytes]], position: int) -> int:
-        """Where the requests end that fit into one send, starting at ``position``."""
-        stop = min(len(requests), position + MESSAGES_PER_SEND)
-        size = 0
-        for index in range(position, stop):
-            size += HEADER.size + len(requests[index][1])
-            if size > self._send_limit:
-                return max(index, position + 1)
-        return stop
+        for command, payload in requests:
+            length = header + len(payload)
+            if size + length > limit or len(parts) == 2 * MESSAGES_PER_SEND:
+                flush()
+                if failed:
+                    return BatchResult(sent, failed)
+            self._sequence += 1
+            parts.append(pack(length, family, NLM_F_REQUEST, self._sequence, 0, command, 1))
+            parts.append(payload)
+            size += length
+            last = (length, command)
+        flush()
+        return BatchResult(sent, failed)
 
     def _answers(self, last: int) -> Iterator[tuple[int, int]]:
         """The (sequence, errno) that the kernel answered to a send, up to the answer of its last request."""
         while True:
             try:
-                buffer = self._socket.recv(RECEIVE_BYTES)
+                buffer = bytes(memoryview(self._buffer)[: self._socket.recv_into(self._buffer)])
             except OSError as exc:
                 self._drain()
                 raise RepliesLost(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import binascii
-from typing import Any, Callable, Dict, Iterable, NamedTuple, Tuple
+from typing import Any, Callable, NamedTuple
 
 from . import _ipvs_model as model
 from ._errors import LvsError
@@ -47,9 +47,12 @@ class Summary(NamedTuple):
 
     read: int
     truncated: bool
-    realservers: Dict[ServiceKey, Dict[DestinationKey, Counted]]
+    realservers: dict[ServiceKey, dict[DestinationKey, Counted]]
     rows: list[Row]  # the first of those that were asked for
     matching: int  # how many there are of them
+
+
+NOTHING = Summary(0, False, {}, [], 0)
 
 
 def parse(line: bytes) -> Row:
@@ -92,7 +95,7 @@ def read(
     max_rows: int,
 ) -> Summary:
     """Go through the lines of ``stream``, at most ``max_connections``, and keep at most ``max_rows`` of the wanted."""
-    counted: Dict[Tuple[ServiceKey, DestinationKey, str], int] = {}
+    counted: dict[tuple[ServiceKey, DestinationKey, str], int] = {}
     rows: list[Row] = []
     number = matching = 0
     for line in iter(lambda: stream.readline(_LINE_BYTES), b""):
@@ -124,7 +127,9 @@ def summary_results(summary: Summary) -> dict[str, Any]:
                     {**model.destination_name(place), **realservers[place]._asdict()} for place in sorted(realservers)
                 ],
             }
-            for service, realservers in _sorted(summary.realservers)
+            for service, realservers in (
+                (key, summary.realservers[key]) for key in model.ordered_keys(summary.realservers)
+            )
         ],
     }
 
@@ -152,16 +157,10 @@ def row_results(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _sorted(
-    services: Dict[ServiceKey, Dict[DestinationKey, Counted]],
-) -> Iterable[tuple[ServiceKey, Dict[DestinationKey, Counted]]]:
-    return sorted(services.items(), key=lambda item: (item[0][4], *item[0][:4]))
-
-
 def _by_service(
-    counted: Dict[Tuple[ServiceKey, DestinationKey, str], int],
-) -> Dict[ServiceKey, Dict[DestinationKey, Counted]]:
-    result: Dict[ServiceKey, Dict[DestinationKey, Counted]] = {}
+    counted: dict[tuple[ServiceKey, DestinationKey, str], int],
+) -> dict[ServiceKey, dict[DestinationKey, Counted]]:
+    result: dict[ServiceKey, dict[DestinationKey, Counted]] = {}
     for (service, realserver, state), number in sorted(counted.items()):
         found = result.setdefault(service, {}).get(realserver, Counted({}, 0))
         if state:

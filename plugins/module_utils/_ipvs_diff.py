@@ -196,7 +196,7 @@ def difference(have: Table, want: Table, keys: Iterable[ServiceKey], drain: bool
         elif not model.same_service(old.service, new.service):
             result.grow.append(Operation(SET_SERVICE, new.service))
         before = old.destinations if old is not None else {}
-        if before != new.destinations:
+        if before is not new.destinations and before != new.destinations:
             _destination_difference(result, new.service, before, new.destinations, drain)
     result.shrink.extend(services)
     return result

@@ -10,7 +10,7 @@ import os
 import struct
 from functools import partial
 from itertools import islice
-from typing import Any, Callable, Iterable, NamedTuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, TypeVar
 
 from . import _ipvs_model as model
 from . import _ipvs_wire as wire
@@ -60,7 +60,8 @@ _read_service_stats = {kind: wire.Reader(wire.SERVICE, (kind,), ({},)) for kind 
 _read_destination_stats = {
     kind: wire.Reader(wire.DESTINATION, ("family", "address", "port", kind), (0, b"", 0, {})) for kind in _STATS_KINDS
 }
-_pack_destination = wire.packer(wire.DESTINATION, _DESTINATION_NAMES, wire.COMMAND_DESTINATION)
+_cut_destination = wire.Cutter(wire.DESTINATION, _DESTINATION_NAMES)
+_Destinations = Dict[DestinationKey, Destination]
 
 
 _READING = "Reading the IPVS table"
@@ -110,6 +111,8 @@ class KernelTable:
     def __init__(self, connection: Connection, family: int) -> None:
         self._connection = connection
         self._family = family
+        self._expected: dict[ServiceKey, _Destinations] = {}
+        self._packed: tuple[_Destinations, set[bytes]] = ({}, set())
 
     @classmethod
     def open(
@@ -170,6 +173,10 @@ class KernelTable:
         everything = self.services()
         return self.entries(everything[key] for key in named if key in everything)
 
+    def expect(self, expected: dict[ServiceKey, _Destinations]) -> None:
+        """Say which realservers are likely to be found: who is found as expected need not be taken apart."""
+        self._expected = expected
+
     def entries(self, services: Iterable[Service]) -> Table:
         """These services with their realservers, which take one request per service."""
         return {service.key: self._entry(service) for service in services}
@@ -195,19 +202,33 @@ class KernelTable:
         return found
 
     def _entry(self, service: Service) -> Entry:
-        destinations = {}
-        for values in self._records(service.key, _read_destination):
+        key = service.key
+        rows = self._rows(key, _cut_destination)
+        expected = self._expected.get(key)
+        if expected is not None and len(rows) == len(expected) and self._rows_of(expected).issuperset(rows):
+            if len(set(rows)) == len(rows):
+                return Entry(service, expected)
+        destinations: _Destinations = {}
+        for row in rows:
+            values = _read_destination(row, 0, len(row))
+            _complete(values, key)
             if values[3] != model.TUN:
                 values[7] = values[8] = values[9] = 0
             destinations[(values[0], values[1], values[2])] = Destination._make(values)
         return Entry(service, destinations)
 
-    def _records(self, key: ServiceKey, reader: wire.Reader) -> list[list[Any]]:
-        """The values of each realserver of a service: family, address, port and what else the reader reads."""
-        rows: list[list[Any]] = []
+    def _rows_of(self, expected: _Destinations) -> set[bytes]:
+        """The rows by which the kernel shows these realservers. Services share pools, so the last ones are kept."""
+        if self._packed[0] is not expected:
+            self._packed = (expected, {wire.pack_destination(*record) for record in expected.values()})
+        return self._packed[1]
 
-        def take(buffer: bytes) -> bool:
-            found = reader.datagram(buffer)
+    def _rows(self, key: ServiceKey, cutter: wire.Cutter) -> list[bytes]:
+        """What the kernel shows of each realserver of a service, without what the cutter leaves out."""
+        rows: list[bytes] = []
+
+        def take(buffer: memoryview) -> bool:
+            found = cutter.rows(buffer)
             if found is None:
                 return False
             rows.extend(found)
@@ -217,17 +238,19 @@ class KernelTable:
             rows.clear()
             name = _service_key(key)
             for reply in self._connection.dump(self._family, wire.GET_DESTINATION, name, _READING, take):
-                rows.append(reader(*_inside(reply, wire.COMMAND_DESTINATION)))
+                rows.append(cutter.row(*_inside(reply, wire.COMMAND_DESTINATION)))
 
         _repeated(read)
-        own = key[0]
-        for values in rows:
-            if not values[0]:
-                values[0] = own  # kernels before 3.18 send no family: it is the service's
-            _known_family(values[0])
-            if values[0] == model.IPV4:
-                values[1] = values[1][:4]
         return rows
+
+    def _records(self, key: ServiceKey, reader: wire.Reader) -> list[list[Any]]:
+        """The values of each realserver of a service: family, address, port and what else the reader reads."""
+        records = []
+        for row in self._rows(key, reader.cutter):
+            values = reader(row, 0, len(row))
+            _complete(values, key)
+            records.append(values)
+        return records
 
     def connections(self, keys: Iterable[ServiceKey]) -> dict[ServiceKey, dict[DestinationKey, Connections]]:
         """The connections that each realserver of these services has at this moment."""
@@ -276,30 +299,30 @@ class KernelTable:
 
         The kernel does not stop at the first refusal, so others after it may have been carried out.
         """
-        keys: dict[ServiceKey, bytes] = {}  # a service's name is packed once for all its realservers
-        packed: dict[Destination, bytes] = {}  # and a realserver once for all its services
-        requests: list[tuple[int, bytes]] = []
-        for action, service, destination in operations:
-            key = service[:5]
-            named = keys.get(key)
-            if named is None:
-                named = keys[key] = _service_key(key)
-            if destination is not None:
-                record = packed.get(destination)
-                if record is None:
-                    record = packed[destination] = _pack_destination(destination)
-                requests.append((_COMMANDS[action], named + record))
-            elif action == DEL_SERVICE:
-                requests.append((_COMMANDS[action], named))
-            else:
-                requests.append((_COMMANDS[action], _whole_service(service)))
         try:
-            result = self._connection.batch(self._family, requests)
+            result = self._connection.batch(self._family, _requests(operations))
         except GenlError as exc:
             if exc.errno == errno.EPERM:
                 raise LvsError(_NOT_ALLOWED.format(what="Changing")) from exc
             raise
         return [Failure(operations[index], number) for index, number in sorted(result.failed.items())]
+
+
+def _requests(operations: list[Operation]) -> Iterator[tuple[int, bytes]]:
+    """The commands and payloads of operations."""
+    names: dict[ServiceKey, bytes] = {}  # a service's name is packed once for all its realservers
+    around = wire.nest(wire.COMMAND_DESTINATION, wire.pack_destination(*Destination(0, b"", 0)))[:4]
+    for action, service, destination in operations:
+        key = service[:5]
+        named = names.get(key)
+        if named is None:
+            named = names[key] = _service_key(key)
+        if destination is not None:
+            yield _COMMANDS[action], b"".join((named, around, wire.pack_destination(*destination)))
+        elif action == DEL_SERVICE:
+            yield _COMMANDS[action], named
+        else:
+            yield _COMMANDS[action], _whole_service(service)
 
 
 def restore(path: str) -> dict[str, Any]:
@@ -352,6 +375,15 @@ def _service(reply: Payload) -> Service:
     elif family == 2:
         address = address[:4]
     return Service(family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine)
+
+
+def _complete(values: list[Any], service: ServiceKey) -> None:
+    """Make family and address of a realserver what the model wants them to be."""
+    if not values[0]:
+        values[0] = service[0]  # kernels before 3.18 send no family: it is the service's
+    _known_family(values[0])
+    if values[0] == model.IPV4:
+        values[1] = values[1][:4]
 
 
 def _key_values(key: ServiceKey) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Any, Dict, Iterator, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, Iterator, NamedTuple, Tuple
 
 IPV4, IPV6 = int(AF_INET), int(AF_INET6)
 FAMILIES = {"ipv4": IPV4, "ipv6": IPV6}
@@ -216,7 +216,12 @@ def rules(table: Table) -> Iterator[str]:
 
 def ordered(table: Table) -> list[Entry]:
     """Services in ipvsadm's order: addresses before firewall marks, IPv4 before IPv6, by protocol, address and port."""
-    return [table[key] for key in sorted(table, key=lambda key: (key[4], *key[:4]))]
+    return [table[key] for key in ordered_keys(table)]
+
+
+def ordered_keys(keys: Iterable[ServiceKey]) -> list[ServiceKey]:
+    """The same order for services alone."""
+    return sorted(keys, key=lambda key: (key[4], *key[:4]))
 
 
 # ---- the shape that users write

@@ -169,55 +169,6 @@ def restore(path: str, environment: Environment | None = None) -> dict[str, Any]
     return report(outcome, full=False)
 
 
-def gather(
-    restrict: list[dict[str, Any]] | None = None, stats: bool = False, environment: Environment | None = None
-) -> dict[str, Any]:
-    """What module ``ipvs_info`` returns. Nothing is loaded for it."""
-    restrictions = parse_restrict(restrict)
-    environment = environment or Environment(KernelModules())
-    table = KernelTable.open(False, environment.modules, environment.connect, environment.proc, must_exist=False)
-    if table is None:
-        empty: dict[str, Any] = {"loaded": False, "config": [], "rules": [], "connections": []}
-        return {**empty, "stats": []} if stats else empty
-    try:
-        ours = _ownership(restrictions, {}, everything=restrict is None)
-        content = table.entries(service for key, service in table.services().items() if ours(key))
-        entries = model.ordered(content)
-        keys = [entry.service.key for entry in entries]
-        counted = table.connections(keys)
-        result = {
-            "loaded": True,
-            "config": [model.entry_config(entry) for entry in entries],
-            "rules": list(model.rules(content)),
-            "connections": [
-                {
-                    **model.service_name(key),
-                    "realservers": [
-                        {**model.destination_name(place), **counted[key][place]._asdict()}
-                        for place in sorted(counted[key])
-                    ],
-                }
-                for key in keys
-            ],
-        }
-        if stats:
-            statistics = table.statistics(keys)
-            result["stats"] = [
-                {
-                    **model.service_name(key),
-                    **statistics[key].service,
-                    "realservers": [
-                        {**model.destination_name(place), **statistics[key].destinations[place]}
-                        for place in sorted(statistics[key].destinations)
-                    ],
-                }
-                for key in keys
-            ]
-        return result
-    finally:
-        table.close()
-
-
 def run(request: Request, environment: Environment | None = None) -> Outcome:
     """Read, compare, write the difference and verify it; in check mode everything but the writing."""
     collecting = gc.isenabled()
@@ -395,6 +346,7 @@ def _save(
 def _read(table: KernelTable, request: Request, environment: Environment, notes: list[str]) -> tuple[Request, Table]:
     """The services that this run is about, and the request without the services of others."""
     named = [service.key for service in request.wanted]
+    table.expect({service.key: service.plain_destinations for service in request.wanted})
     if request.state != OVERRIDDEN:
         return request, table.read(None if request.full else named)
     listed = table.services()
@@ -477,6 +429,7 @@ class _Writer:
         """Write and verify: the difference is taken again from what the kernel then shows, until there is none."""
         self.current = {key: before[key] for key in keys if key in before}
         goal = {key: want[key] for key in keys if key in want}
+        self._table.expect({key: entry.destinations for key, entry in goal.items()})
         failures: list[Failure] = []
         previous: list[Operation] = []
         try:

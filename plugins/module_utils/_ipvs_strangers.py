@@ -114,7 +114,7 @@ def _socket() -> socket.socket:
 
 def _all_addresses(open_socket: Callable[[], socket.socket]) -> list[tuple[int, int, bytes]]:
     """The (interface, family, address) of every address. Raises RepliesLost where the list is not whole."""
-    found: List[Tuple[int, int, bytes]] = []
+    found: list[tuple[int, int, bytes]] = []
     with open_socket() as sock:
         sock.send(_REQUEST.pack(_REQUEST.size, RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, 1, 0, socket.AF_UNSPEC))
         while True:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import struct
 import sys
-from operator import itemgetter
+from functools import lru_cache
 from socket import htonl, htons, ntohl, ntohs
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from ._errors import LvsError
 from ._genl import attributes
@@ -17,9 +17,11 @@ from ._genl import attributes
 # Commands of the family IPVS (linux/ip_vs.h).
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE = 1, 2, 3, 4
 NEW_DESTINATION, SET_DESTINATION, DEL_DESTINATION, GET_DESTINATION = 5, 6, 7, 8
+NEW_DAEMON, DEL_DAEMON, GET_DAEMON = 9, 10, 11
+SET_CONFIG, GET_CONFIG, SET_INFO, GET_INFO = 12, 13, 14, 15
 
 # What a command carries.
-COMMAND_SERVICE, COMMAND_DESTINATION = 1, 2
+COMMAND_SERVICE, COMMAND_DESTINATION, COMMAND_DAEMON = 1, 2, 3
 
 
 class Attribute(NamedTuple):
@@ -65,6 +67,30 @@ DESTINATION = (
     Attribute(15, "tunnel_flags", "u16"),
 )
 
+# A connection synchronisation daemon. Its port, unlike all others, is in machine order.
+DAEMON = (
+    Attribute(1, "state", "u32"),
+    Attribute(2, "interface", "string"),
+    Attribute(3, "syncid", "u32"),
+    Attribute(4, "maxlen", "u16"),
+    Attribute(5, "group4", "address4"),
+    Attribute(6, "group6", "address"),
+    Attribute(7, "port", "u16"),
+    Attribute(8, "ttl", "u8"),
+)
+
+# Timeouts and information stand in a command by themselves, not inside another attribute.
+TIMEOUTS = (
+    Attribute(4, "tcp", "u32"),
+    Attribute(5, "tcp_fin", "u32"),
+    Attribute(6, "udp", "u32"),
+)
+
+INFO = (
+    Attribute(1, "version", "u32"),
+    Attribute(2, "connection_buckets", "u32"),
+)
+
 STATS64 = (
     Attribute(1, "connections", "u64"),
     Attribute(2, "in_packets", "u64"),
@@ -92,6 +118,7 @@ _FORMATS = {
     "u64": "Q",
     "flags": "I4x",  # flags, and the mask of those that are meant
     "address": "16s",
+    "address4": "4s",
 }
 _READERS = {kind: struct.Struct("=" + text) for kind, text in _FORMATS.items()}
 _HEADER = struct.Struct("=HH")
@@ -131,34 +158,84 @@ def pack(table: tuple[Attribute, ...], values: dict[str, Any]) -> bytes:
     return b"".join(parts)
 
 
-def packer(table: tuple[Attribute, ...], names: tuple[str, ...], inside: int) -> Callable[..., bytes]:
-    """A function that packs the values of ``names``, given in that order, as the content of attribute ``inside``.
+# A realserver's attributes in the order in which the kernel shows them, but for the counters before its family: what is
+# written can be told from what is read byte by byte.
+DESTINATION_ORDER = (
+    "address", "port", "forwarding", "weight", "tunnel_type", "tunnel_port", "tunnel_flags",
+    "upper_threshold", "lower_threshold", "family",
+)  # fmt: skip
+_ADDRESS_HEAD = _HEADER.pack(4 + 16, 1)
+_PORT = struct.Struct("=HHHxx")
 
-    Every record written has the same attributes, all of a fixed length: one pre-computed format writes it at once.
+
+@lru_cache(maxsize=None)
+def _packed_port(port: int) -> bytes:
+    return _PORT.pack(4 + 2, 2, htons(port))
+
+
+@lru_cache(maxsize=4096)
+def _packed_rest(family: int, *rest: int) -> bytes:
+    names = ("forwarding", "weight", "upper_threshold", "lower_threshold", "tunnel_type", "tunnel_port", "tunnel_flags")
+    values = dict(zip(names, rest), family=family)
+    known = {attribute.name: attribute for attribute in DESTINATION}
+    return b"".join(pack((known[name],), values) for name in DESTINATION_ORDER[2:])
+
+
+def pack_destination(family: int, address: bytes, port: int, *rest: int) -> bytes:
+    """The attributes of a realserver, given in the order of the model's fields.
+
+    Most realservers of a table differ in their address only, so the rest is packed once.
     """
-    known = {attribute.name: attribute for attribute in table}
-    text = "=HH"
-    template: list[Any] = [0, inside]
-    swapped: list[int] = []
-    for place, name in enumerate(names):
-        attribute = known[name]
-        length = _READERS[attribute.kind].size
-        text += f"HH{_FORMATS[attribute.kind]}{-length % 4}x"
-        template += [4 + length, attribute.number, None]
-        if attribute.kind == "be16":
-            swapped.append(place)
-    whole = struct.Struct(text)
-    template[0] = whole.size
-    write = whole.pack
+    return b"".join((_ADDRESS_HEAD, address.ljust(16, b"\0"), _packed_port(port), _packed_rest(family, *rest)))
 
-    def pack_record(record: tuple[Any, ...]) -> bytes:
-        values = list(record)
-        for place in swapped:
-            values[place] = htons(values[place])
-        template[4::3] = values
-        return write(*template)
 
-    return pack_record
+class Cutter:
+    """Takes the attributes of some names, as they stand, out of every message of a dump: one row of bytes each.
+
+    One kernel lays out all its records alike, so where they lie in the first message of a length serves the others.
+    Whoever reads the values of a row finds out if that was not so: it would not begin with the header of an attribute.
+    """
+
+    def __init__(self, table: tuple[Attribute, ...], names: tuple[str, ...]) -> None:
+        self._numbers = frozenset(attribute.number for attribute in table if attribute.name in names)
+        self._layouts: dict[int, tuple[struct.Struct, struct.Struct]] = {}
+
+    def row(self, buffer: bytes, start: int, end: int) -> bytes:
+        """The row of one record."""
+        return b"".join(buffer[first:last] for first, last in self._spans(buffer, start, end))
+
+    def rows(self, buffer: memoryview) -> list[bytes] | None:
+        """The row of every message of a datagram, or None where they are not all of one length and type."""
+        length = int.from_bytes(buffer[:4], sys.byteorder)
+        if length < _MESSAGE_BYTES or len(buffer) % length:
+            return None
+        layout = self._layouts.get(length)
+        if layout is None:
+            layout = self._layouts[length] = self._learn(bytes(buffer[:length]))
+        heads, pieces = layout
+        if len(set(heads.iter_unpack(buffer))) != 1:
+            return None
+        return list(map(b"".join, pieces.iter_unpack(buffer)))
+
+    def _spans(self, buffer: bytes, start: int, end: int) -> list[tuple[int, int]]:
+        """Where the wanted attributes lie, with their headers and padding; neighbours as one."""
+        spans: list[tuple[int, int]] = []
+        for number, content, stop in attributes(buffer, start, end):
+            if number not in self._numbers:
+                continue
+            first, last = content - 4, min((stop + 3) & ~3, end)
+            if spans and spans[-1][1] == first:
+                spans[-1] = (spans[-1][0], last)
+            else:
+                spans.append((first, last))
+        return spans
+
+    def _learn(self, message: bytes) -> tuple[struct.Struct, struct.Struct]:
+        text, position = "=", 0
+        for first, last in self._spans(message, _MESSAGE_BYTES, len(message)):
+            text += f"{first - position}x{last - first}s"
+            position = last
+        return struct.Struct(f"=IH{len(message) - 6}x"), struct.Struct(f"{text}{len(message) - position}x")
 
 
 class _Layout(NamedTuple):
@@ -171,8 +248,7 @@ class _Layout(NamedTuple):
     swapped: list[int]
 
 
-# A netlink message with one record: length, type, the generic header, the header of the attribute around the record.
-_MESSAGE_HEADS = "=IH10xII"
+# Before the attributes of a record: the netlink header, the generic header, the header of the attribute around them.
 _MESSAGE_BYTES = 24
 
 
@@ -188,7 +264,7 @@ class Reader:
         self._places = {number: names.index(attribute.name) for number, attribute in self._known.items()}
         self._defaults = defaults
         self._layouts: dict[int, _Layout] = {}
-        self._messages: dict[int, _Layout] = {}
+        self.cutter = Cutter(table, names)
 
     def __call__(self, buffer: bytes, start: int, end: int) -> list[Any]:
         """The values of the record between two positions."""
@@ -206,27 +282,6 @@ class Reader:
                 values[self._places[number]] = _read(attribute.kind, buffer, position, stop)
         self._learn(buffer, start, end)
         return values
-
-    def datagram(self, buffer: bytes) -> Iterator[list[Any]] | None:
-        """The values of every record of a datagram that holds nothing but messages of one known layout."""
-        length = int.from_bytes(buffer[:4], sys.byteorder)
-        layout = self._messages.get(length)
-        if layout is None or len(buffer) % length:
-            return None
-        heads = list(layout.heads.iter_unpack(buffer))
-        if heads.count(layout.expected) != len(heads):
-            return None
-        return self._rows(layout, buffer)
-
-    @staticmethod
-    def _rows(layout: _Layout, buffer: bytes) -> Iterator[list[Any]]:
-        ordered = itemgetter(*layout.order)
-        swapped = layout.swapped
-        for row in layout.fields.iter_unpack(buffer):
-            values = list(ordered(row))
-            for place in swapped:
-                values[place] = ntohs(values[place])
-            yield values
 
     def _learn(self, buffer: bytes, start: int, end: int) -> None:
         """Remember the layout of this record, unless a wanted value is of changing length (a string)."""
@@ -248,22 +303,8 @@ class Reader:
             if attribute.kind == "be16":
                 swapped.append(self._places[number])
         head = struct.Struct("=" + heads)
-        layout = _Layout(head, head.unpack_from(buffer, start), struct.Struct("=" + fields), order, swapped)
-        self._layouts[end - start] = layout
-        self._learn_message(layout, heads, fields, buffer, start, end)
-
-    def _learn_message(self, layout: _Layout, heads: str, fields: str, buffer: bytes, start: int, end: int) -> None:
-        """The same for the whole message around a record that has every value, ordered as ``names``."""
-        places = layout.order
-        if start < _MESSAGE_BYTES or sorted(places) != list(range(len(self._defaults))) or (end - start) % 4:
-            return
-        head = struct.Struct(_MESSAGE_HEADS + heads)
-        expected = head.unpack_from(buffer, start - _MESSAGE_BYTES)
-        order = [places.index(place) for place in range(len(places))]
-        whole = struct.Struct(f"={_MESSAGE_BYTES}x{fields}")
-        self._messages[end - start + _MESSAGE_BYTES] = layout._replace(
-            heads=head, expected=expected, fields=whole, order=order
-        )
+        fields_of = struct.Struct("=" + fields)
+        self._layouts[end - start] = _Layout(head, head.unpack_from(buffer, start), fields_of, order, swapped)
 
 
 def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:

@@ -108,16 +108,29 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_argspec import RESTRICT
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import gather
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_info import PARTS, gather
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={"restrict": RESTRICT, "stats": {"type": "bool", "default": False}},
+        argument_spec={
+            "gather": {
+                "type": "list",
+                "elements": "str",
+                "choices": list(PARTS),
+                "default": ["table", "connections"],
+            },
+            "restrict": RESTRICT,
+            "realserver": {"type": "str"},
+            "client": {"type": "str"},
+            "max_connections": {"type": "int", "default": 100000},
+            "max_entries": {"type": "int", "default": 100},
+        },
         supports_check_mode=True,
     )
+    options = dict(module.params)
     try:
-        result = gather(module.params["restrict"], module.params["stats"])
+        result = gather(parts=options.pop("gather"), **options)
     except LvsError as exc:
         module.fail_json(msg=exc.message, **exc.details)
     module.exit_json(changed=False, **result)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,14 +16,18 @@ from hypothesis import strategies as st
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_info import Machine, gather
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import (
     Environment,
-    gather,
     reconcile,
 )
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_modules import KernelModules
 from ansible_collections.linuxvirtualserver.lvs.tests.unit.fake_ipvs import FakeIpvs
+
+ROOT = TemporaryDirectory()  # of a machine on which ip_vs is loaded
+Path(ROOT.name, "proc/net").mkdir(parents=True)
+Path(ROOT.name, "proc/net/ip_vs").touch()
 
 SCHEDULERS = ("rr", "wrr", "wlc", "sh", "mh")
 PORTS = (0, 80, 443)
@@ -134,7 +140,9 @@ def filled(table: list[dict[str, Any]]) -> FakeIpvs:
 
 def content(kernel: FakeIpvs) -> Any:
     """What the kernel has, as ipvs_info tells."""
-    return canonical(gather(environment=environment(kernel))["config"])
+    there = environment(kernel)
+    machine = Machine(there.modules, there.connect, ROOT.name, there.strangers)
+    return canonical(gather(machine=machine)["config"])
 
 
 @given(tables)

@@ -122,6 +122,7 @@ class FakeIpvs:
         self.schedulers = {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"}
         self.engines = {"sip"}
         self.sync_running = False
+        self.stats64 = True  # False: a kernel before 4.1
         self.dest_family = True  # False: a kernel before 3.18 that neither takes nor sends the family of a destination
         self.local: set[bytes] = set()  # own addresses, which this kernel reports as LOCAL
         self.writes: list[int] = []  # commands of the writes that were tried
@@ -271,11 +272,12 @@ class FakeIpvs:
 
     # ---- replies
 
-    @staticmethod
-    def _stats() -> bytes:
-        narrow = b"".join(put(number, u32(number)) for number in (1, 2, 3, 6, 7, 8, 9, 10))
+    def _stats(self) -> bytes:
+        numbers = {number: u32(number) for number in range(1, 11)}
+        numbers.update({number: struct.pack("=Q", number << 33) for number in (4, 5)})  # bytes always had 64 bits
+        narrow = b"".join(put(number, data) for number, data in numbers.items())
         wide = b"".join(put(number, struct.pack("=Q", number << 33)) for number in range(1, 11))
-        return put(10, narrow) + put(12, wide)
+        return put(10, narrow) + (put(12, wide) if self.stats64 else b"")
 
     def _fill_service(self, svc: Svc) -> bytes:
         inner = put(1, u16(svc.af))
@@ -350,6 +352,11 @@ class FakeSocket:
         if not self._queue:
             raise BlockingIOError(errno.EAGAIN, "nothing to read")
         return self._queue.pop(0)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
 
     def _message(self, kind: int, flags: int, sequence: int, message: bytes) -> list[bytes]:
         command = message[16]

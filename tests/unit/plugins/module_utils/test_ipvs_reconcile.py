@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_drained as drained
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_info as info_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_kernel as kernel_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_reconcile as reconcile_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
@@ -45,12 +46,12 @@ class Machine:
         self.sleeps: list[float] = []
         self.on_sleep: Any = None
         self.strangers: set[Any] = set()
-        (root / "proc").mkdir()
+        (root / "proc/net").mkdir(parents=True)
         (root / "proc/modules").write_text("ip_vs 1 0 - Live 0x0\nip_vs_wlc 1 0 - Live 0x0\n")
         (root / "sbin").mkdir()
         (root / "sbin/modprobe").write_text("")
         (root / "sbin/modprobe").chmod(0o755)
-        self.proc = root / "proc/ip_vs"
+        self.proc = root / "proc/net/ip_vs"
         self.proc.write_text("")
 
     def install(self, *names: str) -> None:
@@ -103,7 +104,9 @@ class Machine:
 
     def rules(self) -> list[str]:
         """The table as ipvsadm prints it."""
-        rules: list[str] = reconcile_file.gather(environment=self.environment)["rules"]
+        environment = self.environment
+        there = info_file.Machine(environment.modules, environment.connect, str(self.root), lambda _keys: {})
+        rules: list[str] = info_file.gather(machine=there)["rules"]
         return rules
 
 
@@ -568,7 +571,6 @@ def test_an_empty_restrict_is_no_word_for_everything(machine: Machine) -> None:
     assert machine.run([], "overridden", restrict=[], allow_empty=True)["changed"] is False
     machine.run([service(80)], "overridden", restrict=[])
     assert [line.split()[2] for line in machine.rules()] == ["192.168.1.110:80", "192.168.1.110:99"]
-    assert reconcile_file.gather([], environment=machine.environment)["config"] == []
 
 
 def test_restrict_and_the_saved_table_together_are_ours(machine: Machine, path: Path) -> None:
@@ -662,36 +664,6 @@ def test_a_link_is_not_followed(machine: Machine, path: Path) -> None:
 
 
 # ---- reading
-
-
-def test_gathering_returns_what_reconciling_takes(machine: Machine) -> None:
-    machine.run([service(80, "10.0.0.1"), {"fwmark": 7, "persistence": {}, "realservers": [{"address": "10.0.0.2"}]}])
-    config = reconcile_file.gather(environment=machine.environment)["config"]
-    assert machine.run(config, "overridden")["changed"] is False
-
-
-def test_gathering_counts_connections_beside_the_config(machine: Machine) -> None:
-    machine.run([service(80, "10.0.0.1"), service(81)])
-    for svc in machine.kernel.table.values():
-        for dest in svc.dests.values():
-            dest.active, dest.inactive, dest.persistent = 3, 2, 1
-    result = reconcile_file.gather([{"port": 80}], True, machine.environment)
-    name = {"protocol": "tcp", "address": "192.168.1.110", "port": 80}
-    assert result["connections"] == [
-        {**name, "realservers": [{"address": "10.0.0.1", "port": 80, "active": 3, "inactive": 2, "persistent": 1}]}
-    ]
-    (stats,) = result["stats"]
-    assert {key: stats[key] for key in name} == name
-    assert stats["connections"] == 1 << 33
-    assert stats["realservers"][0]["out_bytes"] == 5 << 33
-
-
-def test_gathering_on_a_bare_host_loads_nothing(machine: Machine) -> None:
-    machine.unload()
-    machine.install("ip_tables")
-    result = reconcile_file.gather(stats=True, environment=machine.environment)
-    assert result == {"loaded": False, "config": [], "rules": [], "connections": [], "stats": []}
-    assert machine.kernel.sends == 0
 
 
 # ---- what one run may do

@@ -77,19 +77,18 @@ def test_an_engine_that_is_not_wanted_is_left_out() -> None:
 
 def test_a_realserver_as_a_whole() -> None:
     destination = model.Destination(2, bytes([10, 0, 0, 1]), 8080, model.TUN, 70000, 10, 5, 1, 6080, 2)
-    assert kernel._pack_destination(destination) == golden(
+    assert wire.pack_destination(*destination) == golden(
         """
-        6000 0200
-        0600 0b00 0200 0000                                # family
         1400 0100 0a000001 00000000 00000000 00000000
         0600 0200 1f90 0000                                # port, network order
         0800 0300 02000000                                 # forwarding
         0800 0400 70110100                                 # weight, 32 bits
-        0800 0500 0a000000
-        0800 0600 05000000
         0500 0d00 01 000000                                # tunnel type, 8 bits
         0600 0e00 17c0 0000                                # tunnel port, network order
         0600 0f00 0200 0000                                # tunnel flags, machine order
+        0800 0500 0a000000
+        0800 0600 05000000
+        0600 0b00 0200 0000                                # family
         """
     )
 
@@ -97,9 +96,9 @@ def test_a_realserver_as_a_whole() -> None:
 def test_records_packed_one_after_another_do_not_mix() -> None:
     first = model.Destination(2, bytes([10, 0, 0, 1]), 80, model.DR, 5, 9, 8)
     second = model.Destination(10, V6, 443, model.TUN, 0)
-    alone = kernel._pack_destination(second)
-    kernel._pack_destination(first)
-    assert kernel._pack_destination(second) == alone
+    alone = wire.pack_destination(*second)
+    wire.pack_destination(*first)
+    assert wire.pack_destination(*second) == alone
 
 
 def attribute(number: int, content: bytes) -> bytes:
@@ -201,12 +200,29 @@ def test_what_an_old_kernel_does_not_send_has_its_default() -> None:
 def test_counters_are_64_bits() -> None:
     numbers = b"".join(attribute(number, struct.pack("=Q", 1 << 40 | number)) for number in range(1, 11))
     data = attribute(12, attribute(11, b"") + numbers)
-    (stats,) = kernel._read_service_stats(data, 0, len(data))
+    (stats,) = kernel._read_service_stats["stats64"](data, 0, len(data))
     assert stats["connections"] == 1 << 40 | 1
     assert stats["out_bytes_per_second"] == 1 << 40 | 10
 
 
+def test_kernels_before_4_1_count_with_32_bits() -> None:
+    data = golden(
+        """
+        5c00 0a00
+        0800 0100 01000000                                 # connections
+        0800 0200 02000000  0800 0300 03000000             # packets in and out
+        0c00 0400 0000000004000000                         # bytes in and out, always of 64 bits
+        0c00 0500 0000000005000000
+        0800 0600 06000000  0800 0700 07000000  0800 0800 08000000  0800 0900 09000000  0800 0a00 ffffffff
+        """
+    )
+    assert len(data) == 0x5C
+    (stats,) = kernel._read_service_stats["stats"](data, 0, len(data))
+    assert list(stats.values()) == [1, 2, 3, 4 << 32, 5 << 32, 6, 7, 8, 9, 0xFFFFFFFF]
+    assert kernel._read_service_stats["stats64"](data, 0, len(data)) == [{}]
+
+
 def test_the_tables_name_every_attribute_once() -> None:
-    for table in (wire.SERVICE, wire.DESTINATION, wire.STATS64):
+    for table in (wire.SERVICE, wire.DESTINATION, wire.STATS64, wire.STATS):
         assert [attribute.number for attribute in table] == list(range(1, len(table) + 1))
         assert len({attribute.name for attribute in table}) == len(table)
