@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Argument specs of ``config`` and ``restrict``; their documentation is doc fragment ``ipvs_config``."""
+"""Argument specs of the modules that manage the IPVS table; doc fragment ``ipvs_config`` describes what they share."""
 
 from __future__ import annotations
 
@@ -32,16 +32,24 @@ PERSISTENCE: dict[str, Any] = {
     "engine": {"type": "str"},
 }
 
-SERVICE: dict[str, Any] = {
+SERVICE_NAME: dict[str, Any] = {
     "protocol": PROTOCOL,
     "address": {"type": "str"},
     "port": {"type": "int"},
     "fwmark": {"type": "str"},
     "family": FAMILY,
+}
+
+SERVICE_FIELDS: dict[str, Any] = {
     "scheduler": {"type": "str"},
     "scheduler_flags": {"type": "list", "elements": "str"},
     "persistence": {"type": "dict", "options": PERSISTENCE},
     "one_packet": {"type": "bool"},
+}
+
+SERVICE: dict[str, Any] = {
+    **SERVICE_NAME,
+    **SERVICE_FIELDS,
     "realservers": {"type": "list", "elements": "dict", "options": REALSERVER},
     "pool": {"type": "str"},
 }
@@ -63,4 +71,31 @@ RESTRICT: dict[str, Any] = {
 GUARD: dict[str, Any] = {
     "type": "dict",
     "options": {"weight_percent": {"type": "int"}, "deleted_services": {"type": "int"}},
+}
+
+# Module ipvs_drain, but for `restrict`.
+DRAIN: dict[str, Any] = {
+    "realservers": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {"address": {"type": "str", "required": True}, "port": {"type": "int"}},
+    },
+    "state": {"type": "str", "choices": ["drained", "restored"], "default": "drained"},
+    "timeout": {"type": "int", "default": 60},
+    "wait_for": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["active", "inactive", "persistent"],
+        "default": ["active"],
+    },
+    "then": {"type": "str", "choices": ["keep", "delete"], "default": "keep"},
+    "on_timeout": {"type": "str", "choices": ["fail", "keep", "delete"], "default": "fail"},
+    "ramp": {
+        "type": "dict",
+        "options": {"steps": {"type": "int", "default": 5}, "interval": {"type": "int", "default": 30}},
+    },
+    "weight": {"type": "int"},
+    "allow_empty": {"type": "bool", "default": False},
+    "save": {"type": "path"},
 }

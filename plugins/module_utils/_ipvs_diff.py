@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Callable, Iterable, NamedTuple
 
 from . import _ipvs_model as model
+from ._errors import LvsError
 from ._ipvs_input import Mistakes, WantedDestination, WantedService, destination_mistakes, service_mistakes
 from ._ipvs_model import Destination, DestinationKey, Entry, Service, ServiceKey, Table
 
 MERGED, REPLACED, OVERRIDDEN, DELETED = "merged", "replaced", "overridden", "deleted"
-# Deletes the named realservers of the named services and leaves those; no state of module `ipvs`.
-DETACHED = "detached"
-STATES = (MERGED, REPLACED, OVERRIDDEN, DELETED, DETACHED)
+# For single realservers, no states of module `ipvs`: `attached` is `merged` for services that must exist, `detached`
+# deletes the named realservers and leaves their services.
+ATTACHED, DETACHED = "attached", "detached"
+STATES = (MERGED, REPLACED, OVERRIDDEN, DELETED, ATTACHED, DETACHED)
+# Fields that are not stated keep the kernel's value.
+KEEPING = (MERGED, DELETED, ATTACHED, DETACHED)
 
 ADD_SERVICE, SET_SERVICE, DEL_SERVICE = "add service", "edit service", "delete service"
 ADD_DESTINATION, SET_DESTINATION, DEL_DESTINATION = "add realserver", "edit realserver", "delete realserver"
@@ -102,14 +106,17 @@ def target(wanted: list[WantedService], have: Table, state: str, ours: Callable[
         return {}
     if state == DETACHED:
         return {service.key: _without(have[service.key], service) for service in wanted if service.key in have}
+    if state == ATTACHED:
+        _demand(wanted, have)
+    keep = state in KEEPING
     mistakes = Mistakes()
     result: Table = {}
     for service in wanted:
         entry = have.get(service.key)
         where = f"config[{service.position}]"
-        record = _service(service, entry, state == MERGED)
-        destinations = _destinations(service, entry, state == MERGED, where, mistakes)
-        if state == MERGED:
+        record = _service(service, entry, keep)
+        destinations = _destinations(service, entry, keep, where, mistakes)
+        if keep:
             for text in service_mistakes(record):
                 mistakes.add(where, text)
         result[service.key] = Entry(record, destinations)
@@ -125,6 +132,15 @@ def touched(
     if state == OVERRIDDEN:
         keys.update((entry.service.key, None) for entry in model.ordered(have) if ours(entry.service.key))
     return list(keys)
+
+
+def _demand(wanted: list[WantedService], have: Table) -> None:
+    missing = [model.describe_service(service.key) for service in wanted if service.key not in have]
+    if missing:
+        raise LvsError(
+            f"{', '.join(missing)} does not exist; nothing was changed. Add it first with module ipvs_service or ipvs.",
+            missing=missing,
+        )
 
 
 def _without(entry: Entry, wanted: WantedService) -> Entry:

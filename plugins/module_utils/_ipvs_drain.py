@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Take realservers out of service and bring them back: weight 0, wait for connections, the old weight, at once or slowly."""
+"""Take realservers out of service, wait for their connections, and bring them back, at once or slowly."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from . import _ipvs_drained as drained
 from . import _ipvs_model as model
 from ._errors import LvsError
 from ._ipvs_diff import DETACHED, MERGED
-from ._ipvs_input import Mistake, Mistakes, WantedDestination, WantedService, parse_address, parse_integer
-from ._ipvs_input import parse_restrict
+from ._ipvs_input import (
+    Mistake,
+    Mistakes,
+    WantedDestination,
+    WantedService,
+    parse_address,
+    parse_integer,
+    parse_restrict,
+)
 from ._ipvs_kernel import KernelTable
 from ._ipvs_model import Connections, Destination, DestinationKey, ServiceKey, Table
 from ._ipvs_reconcile import POLL_SECONDS, Environment, Request, reconcile, report, run
@@ -316,9 +323,9 @@ def _only_weights(found: Found, weights: dict[tuple[ServiceKey, DestinationKey],
         destinations = []
         for index, (owner, place) in enumerate(weights):
             if owner == key:
-                stated = {"weight": weights[owner, place]}
-                record = found.table[key].destinations[place]._replace(**stated)
-                destinations.append(WantedDestination(record, stated, False, index))
+                weight = weights[owner, place]
+                record = found.table[key].destinations[place]._replace(weight=weight)
+                destinations.append(WantedDestination(record, {"weight": weight}, False, index))
         complete = {destination.key: destination.plain for destination in destinations}
         wanted.append(WantedService(service, {}, (0, 0), destinations, complete, {}, position))
     return wanted

@@ -18,6 +18,7 @@ from ._ipvs_capabilities import Seen, capabilities
 from ._ipvs_input import Mistake, Mistakes, parse_integer, parse_network, parse_restrict
 from ._ipvs_kernel import KernelTable, Statistics
 from ._ipvs_model import DestinationKey, Service, ServiceKey
+from ._ipvs_settings import daemon_config, read_daemons, read_timeouts, timeouts_config
 from ._ipvs_strangers import strangers
 from ._kernel_modules import KernelModules
 
@@ -206,6 +207,15 @@ def _entries(reading: _Reading) -> dict[str, Any]:
     return {"entries": single.row_results(reading.connections)}
 
 
+def _timeouts(reading: _Reading) -> dict[str, Any]:
+    return {"timeouts": timeouts_config(read_timeouts(reading.table)) if reading.table is not None else None}
+
+
+def _daemons(reading: _Reading) -> dict[str, Any]:
+    found = read_daemons(reading.table) if reading.table is not None else []
+    return {"daemons": [daemon_config(daemon) for daemon in found]}
+
+
 def _sysctls(reading: _Reading) -> dict[str, Any]:
     folder = reading.path("proc/sys/net/ipv4/vs")
     found: dict[str, int | str] = {}
@@ -239,6 +249,8 @@ PARTS: dict[str, Callable[[_Reading], dict[str, Any]]] = {
     "rates": _rates,
     "states": _states,
     "entries": _entries,
+    "timeouts": _timeouts,
+    "daemons": _daemons,
     "sysctls": _sysctls,
     "capabilities": _capabilities,
 }

@@ -205,9 +205,8 @@ class KernelTable:
         key = service.key
         rows = self._rows(key, _cut_destination)
         expected = self._expected.get(key)
-        if expected is not None and len(rows) == len(expected) and self._rows_of(expected).issuperset(rows):
-            if len(set(rows)) == len(rows):
-                return Entry(service, expected)
+        if expected is not None and len(rows) == len(expected) and self._rows_of(expected) == set(rows):
+            return Entry(service, expected)
         destinations: _Destinations = {}
         for row in rows:
             values = _read_destination(row, 0, len(row))

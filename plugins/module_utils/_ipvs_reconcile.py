@@ -22,6 +22,7 @@ from ._ipvs_diff import (
     ADD_SERVICE,
     DELETED,
     DETACHED,
+    KEEPING,
     MERGED,
     OVERRIDDEN,
     REPLACED,
@@ -131,7 +132,7 @@ def reconcile(
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
     if drain_timeout < 0:
         raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
-    wanted, restrictions = parse(config, restrict, keep=state in (MERGED, DELETED, DETACHED), pools=pools)
+    wanted, restrictions = parse(config, restrict, keep=state in KEEPING, pools=pools)
     if state == OVERRIDDEN and not wanted and not allow_empty:
         raise LvsError(
             "state overridden with an empty config would delete every service that is ours. "
@@ -148,7 +149,7 @@ def reconcile(
         result = report(outcome, full)
         if save:
             content = _content_to_save(outcome.want, saved, wanted, state)
-            if _save(save, previous, restrict or [], content, check):
+            if _save(save, previous, restrict, content, check):
                 result["changed"] = True
                 result["notes"].append(
                     f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}."
@@ -204,7 +205,9 @@ def _reconciled(request: Request, environment: Environment, table: KernelTable |
     memory = drained.load(environment.memory()) if request.holds else {}
     stated = target(request.wanted, have, request.state, request.ours)
     keys = touched(request.wanted, have, request.state, request.ours)
-    want, remembered = drained.hold(stated, request.wanted, memory, request.state == MERGED) if memory else (stated, {})
+    want, remembered = (
+        drained.hold(stated, request.wanted, memory, request.state in KEEPING) if memory else (stated, {})
+    )
     remembered = drained.forget(remembered, want, keys)
     notes += _held(stated, want)
     to_save = drained.with_weights(want, remembered)
@@ -324,13 +327,15 @@ def _content_to_save(want: Table, saved: Table, wanted: list[WantedService], sta
 
 
 def _save(
-    path: str, previous: saved_table.Saved | None, restrict: list[dict[str, Any]], content: Table, check: bool
+    path: str, previous: saved_table.Saved | None, restrict: list[dict[str, Any]] | None, content: Table, check: bool
 ) -> bool:
     """Write, or remove, the saved table; whether that changes anything."""
     if not content:
         if previous is not None and not check:
             saved_table.remove(path)
         return previous is not None
+    if restrict is None:
+        restrict = (previous.restrict if previous is not None else None) or []
     stated = [{key: value for key, value in entry.items() if value is not None} for entry in restrict]
     text = saved_table.render(stated, model.table_config(content))
     if previous is not None and previous.text == text:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop
 from typing import Any, NamedTuple
 
 from . import _ipvs_wire as wire

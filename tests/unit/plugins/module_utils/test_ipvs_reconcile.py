@@ -859,3 +859,19 @@ def test_while_it_waits_for_connections_others_may_write(machine: Machine) -> No
     machine.run([service(80, "10.0.0.1")], "replaced", drain_timeout=5)
     assert done[0]["changed"]
     assert len(machine.rules()) == 3
+
+
+def test_a_single_realserver_needs_its_service(machine: Machine) -> None:
+    with pytest.raises(LvsError, match=r"192\.168\.1\.110:80 does not exist; nothing was changed"):
+        machine.run([service(80, "10.0.0.1")], "attached")
+    machine.run([service(80)])
+    machine.run([service(80, "10.0.0.1")], "attached")
+    assert len(machine.rules()) == 2
+
+
+def test_saving_without_restrict_keeps_the_saved_one(machine: Machine, path: Path) -> None:
+    machine.run([service(80)], restrict=[{"port": "80"}], save=str(path))
+    machine.run([service(80, "10.0.0.1")], "attached", save=str(path))
+    saved = json.loads(path.read_text())
+    assert saved["restrict"] == [{"port": "80"}]
+    assert [entry["address"] for entry in saved["config"][0]["realservers"]] == ["10.0.0.1"]

@@ -17,8 +17,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.linuxvirtualserver.lvs.plugins.doc_fragments import ipvs_config
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_argspec
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_info import Machine, gather
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import (
     Environment,
     reconcile,

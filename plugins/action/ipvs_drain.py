@@ -1,0 +1,77 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls module ipvs_drain again and again while it waits, and says each time what is left."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# How long one call waits, in seconds; then a line is shown.
+SLICE = 5
+DEFAULT_TIMEOUT = 60
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """The module does the work; the time is cut into slices here."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run slices until nothing is left to wait for or the time is over."""
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        try:
+            timeout = int(arguments.get("timeout", DEFAULT_TIMEOUT))
+        except (TypeError, ValueError):
+            timeout = 0  # the module refuses it
+        if self._task.check_mode or arguments.get("state") == "restored" or timeout <= SLICE:
+            return self._execute_module(module_args=arguments, task_vars=task_vars)
+        end = time.monotonic() + timeout
+        results: list[dict[str, Any]] = []
+        while True:
+            remaining = int(end - time.monotonic())
+            last = remaining <= SLICE
+            part = {**arguments, "timeout": max(0, remaining)} if last else {
+                **arguments, "timeout": SLICE, "on_timeout": "keep"
+            }  # fmt: skip
+            results.append(self._execute_module(module_args=part, task_vars=task_vars))
+            if last or results[-1].get("failed") or results[-1].get("finished"):
+                return _together(results)
+            display.display(f"{_host(task_vars)}: {_left(results[-1])}; {remaining - SLICE} seconds to go")
+
+
+def _host(task_vars: dict[str, Any] | None) -> str:
+    return str((task_vars or {}).get("inventory_hostname", "director"))
+
+
+def _left(result: dict[str, Any]) -> str:
+    """Who still has connections."""
+    texts = []
+    for row in result.get("realservers", ()):
+        counts = [f"{row[name]} {name}" for name in ("active", "inactive", "persistent") if row[name]]
+        if counts:
+            service = f"fwmark {row['fwmark']}" if "fwmark" in row else f"{row['address']} port {row['port']}"
+            texts.append(f"{row['realserver']['address']} of {service} has {', '.join(counts)}")
+    return "; ".join(texts) or "no connections are left"
+
+
+def _together(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One result of all calls."""
+    last = results[-1]
+    if len(results) == 1:
+        return last
+    result = {**last, "changed": any(entry.get("changed") for entry in results)}
+    result["commands"] = [command for entry in results for command in entry.get("commands", ())]
+    result["waited"] = round(sum(entry.get("waited", 0) for entry in results), 1)
+    first = next((entry for entry in results if entry.get("commands")), last)
+    final = next((entry for entry in reversed(results) if entry.get("commands")), last)
+    if "before" in first and "after" in final:
+        result.update(before=first["before"], after=final["after"])
+        if "diff" in first and "diff" in final:
+            result["diff"] = {**final["diff"], "before": first["diff"]["before"]}
+    return result

@@ -1,0 +1,90 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The slices of a drain: what each is asked for, what is shown between them, what comes out of all."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.linuxvirtualserver.lvs.plugins.action import ipvs_drain as action
+
+
+def answer(finished: bool, **fields: Any) -> dict[str, Any]:
+    row = {"address": "192.168.1.110", "port": 80, "realserver": {"address": "10.0.0.1"}}
+    counts = {"active": 0 if finished else 2, "inactive": 0, "persistent": 0}
+    return {
+        "changed": False,
+        "finished": finished,
+        "commands": [],
+        "waited": 5.0,
+        "realservers": [{**row, **counts}],
+        **fields,
+    }
+
+
+class Host:
+    """Answers the module's calls, and lets each take its time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: dict[str, Any]) -> None:
+        self.answers = list(answers)
+        self.calls: list[dict[str, Any]] = []
+        self.shown: list[str] = []
+        self.time = 0.0
+        monkeypatch.setattr(action.time, "monotonic", lambda: self.time)
+        monkeypatch.setattr(action.display, "display", self.shown.append)
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+
+    def run(self, check_mode: bool = False, **arguments: Any) -> dict[str, Any]:
+        plugin: Any = action.ActionModule.__new__(action.ActionModule)
+        plugin._task = SimpleNamespace(args=arguments, check_mode=check_mode)
+        plugin._execute_module = self._call
+        result: dict[str, Any] = plugin.run(None, {"inventory_hostname": "director"})
+        return result
+
+    def _call(self, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        self.calls.append(module_args)
+        self.time += float(module_args.get("timeout", 0)) if module_args.get("timeout") != "soon" else 0
+        return self.answers.pop(0)
+
+
+def test_what_is_left_is_shown_between_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, answer(False, changed=True, commands=["-e 1"]), answer(False), answer(True))
+    result = host.run(realservers=[], timeout=60)
+    assert [(call["timeout"], call["on_timeout"]) for call in host.calls] == [(5, "keep")] * 3
+    assert host.shown == [
+        "director: 10.0.0.1 of 192.168.1.110 port 80 has 2 active; 55 seconds to go",
+        "director: 10.0.0.1 of 192.168.1.110 port 80 has 2 active; 50 seconds to go",
+    ]
+    assert result["changed"]
+    assert result["finished"]
+    assert result["waited"] == 15.0
+    assert result["commands"] == ["-e 1"]
+
+
+def test_the_last_slice_does_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, answer(False), answer(False), {"failed": True, "msg": "connections are left"})
+    result = host.run(realservers=[], timeout=12, on_timeout="fail")
+    assert [(call["timeout"], call["on_timeout"]) for call in host.calls] == [(5, "keep"), (5, "keep"), (2, "fail")]
+    assert result["failed"]
+
+
+def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host(monkeypatch, {"failed": True, "msg": "no"})
+    assert host.run(realservers=[])["msg"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "arguments"),
+    [(True, {}), (False, {"state": "restored"}), (False, {"timeout": 5}), (False, {"timeout": "soon"})],
+)
+def test_what_does_not_wait_is_one_call(
+    monkeypatch: pytest.MonkeyPatch, check_mode: bool, arguments: dict[str, Any]
+) -> None:
+    host = Host(monkeypatch, answer(True))
+    host.run(check_mode, **arguments)
+    assert host.calls == [arguments]
