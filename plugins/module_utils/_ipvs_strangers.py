@@ -35,6 +35,8 @@ SWARM_FIRST_MARK = 256
 SWARM_NAMESPACES = ("ingress_sbox", "lb_")
 DOCKER_FOLDERS = ("run/docker/netns", "var/run/docker/netns")
 
+DEVICE_LIST = "/proc/self/net/dev"
+
 RTM_NEWADDR, RTM_GETADDR = 20, 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 _REQUEST = struct.Struct("=IHHIIB7x")  # netlink header; ifaddrmsg: family, then what a dump of all leaves zero
@@ -84,6 +86,9 @@ def strangers(
 
 def addresses_of(device: str, open_socket: Callable[[], socket.socket] | None = None) -> Addresses | None:
     """The (family, address) pairs of a device of this network namespace; None where there is no such device."""
+    # Asked for the index of a device that is not there, the kernel runs modprobe, which takes longer than all the rest.
+    if not _exists(device):
+        return None
     try:
         index = socket.if_nametoindex(device)
     except OSError:
@@ -103,6 +108,14 @@ def addresses_of(device: str, open_socket: Callable[[], socket.socket] | None = 
 
 
 _READING = "Reading the addresses of device {}, which tell whose services are whose, failed"
+
+
+def _exists(device: str) -> bool:
+    try:
+        with open(DEVICE_LIST, encoding="ascii", errors="replace") as stream:
+            return any(line.split(":", 1)[0].strip() == device for line in stream)
+    except OSError:  # no /proc: the kernel has to be asked
+        return True
 
 
 def _socket() -> socket.socket:

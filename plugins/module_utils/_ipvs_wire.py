@@ -311,7 +311,7 @@ def _read(kind: str, buffer: bytes, start: int, end: int) -> Any:
     if kind == "string":
         return buffer[start:end].split(b"\0", 1)[0].decode("ascii", "replace")
     if kind == "address":
-        return buffer[start:end].ljust(16, b"\0")
+        return buffer[start:end][:16].ljust(16, b"\0")
     if kind in _STATS:
         return dict(zip(STATS_NAMES, _STATS[kind](buffer, start, end)))
     if end - start < _READERS[kind].size:

@@ -231,7 +231,8 @@ states:
         - What the clients addressed. A connection that reached a service by its firewall mark, or one for all ports,
           stands with the address and the port that its client used, and O(restrict) sees it so; only the templates of
           the former stand with their mark.
-        - RV(states.services[].realservers[].states) is the number of connections by state, as C(ipvsadm -L -c) names it.
+        - RV(states.services[].realservers[].states) is the number of connections by state, as C(ipvsadm -L -c) names
+          it.
         - RV(states.services[].realservers[].templates) is the number of persistence templates, which are no
           connections. They have port 0 where they are for all ports.
       type: list
@@ -318,8 +319,8 @@ daemons:
     - {role: master, interface: eth1, syncid: 1, group: 224.0.0.81, port: 8848, ttl: 1, maxlen: 1460}
 sysctls:
   description:
-    - What is in C(/proc/sys/net/ipv4/vs), by name. Kernels differ in what they have, and within a user namespace they
-      hide it.
+    - What is in C(/proc/sys/net/ipv4/vs), by name. Kernels differ in what they have, and many hide it within a user
+      namespace.
   returned: when O(gather) names V(sysctls)
   type: dict
   sample: {conn_reuse_mode: 1, expire_nodest_conn: 0, sync_threshold: "3 50"}
@@ -339,7 +340,9 @@ capabilities:
       returned: success
       sample: 1.2.1
     connection_buckets:
-      description: The size of the table of connections. Null where ip_vs is not loaded.
+      description:
+        - The size of the hash table of connections. Null where ip_vs is not loaded. Kernels that resize it have none
+          before the first service.
       type: int
       returned: success
       sample: 4096
@@ -390,7 +393,8 @@ capabilities:
       returned: success
     may_read:
       description:
-        - Whether the module may read the table. It tried, unless ip_vs is not loaded; then this is RV(capabilities.net_admin).
+        - Whether the module may read the table. It tried, unless ip_vs is not loaded; then this is
+          RV(capabilities.net_admin).
       type: bool
       returned: success
     may_write:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +36,7 @@ class Host:
         self.calls: list[dict[str, Any]] = []
         self.shown: list[str] = []
         self.time = 0.0
-        monkeypatch.setattr(action.time, "monotonic", lambda: self.time)
+        monkeypatch.setattr(time, "monotonic", lambda: self.time)
         monkeypatch.setattr(action.display, "display", self.shown.append)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
 

@@ -68,7 +68,7 @@ class Director:
     def dests(self, address: str = RS1) -> dict[int, Any]:
         """That realserver in each service, by the service's port."""
         packed = bytes(int(part) for part in address.split("."))
-        found = {}
+        found: dict[int, Any] = {}
         for key, svc in self.kernel.table.items():
             found.update((key[3], dest) for dest in svc.dests.values() if dest.addr[:4] == packed)
         return found

@@ -93,7 +93,7 @@ class Machine:
             str(self.root / "drained.json"),
         )
 
-    def run(self, config: list[dict[str, Any]], state: str = "merged", **options: Any) -> dict[str, Any]:
+    def run(self, config: list[dict[str, Any]] | None, state: str = "merged", **options: Any) -> dict[str, Any]:
         """One run of the engine."""
         return reconcile_file.reconcile(config, state, environment=self.environment, **options)
 

@@ -143,7 +143,8 @@ def test_a_list_that_is_not_whole_is_an_error(datagrams: tuple[bytes, ...]) -> N
 
 
 def test_a_device_that_cannot_be_read_is_no_empty_device(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(_ipvs_strangers.socket, "if_nametoindex", lambda _name: 7)
+    monkeypatch.setattr(_ipvs_strangers, "_exists", lambda _name: True)
+    monkeypatch.setattr(socket, "if_nametoindex", lambda _name: 7)
     monkeypatch.setattr(_ipvs_strangers, "_socket", lambda: Socket(message(2, struct.pack("=i", -errno.EPERM))))
     with pytest.raises(LvsError, match="kube-ipvs0"):
         strangers([OURS], str(tmp_path))
