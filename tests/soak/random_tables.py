@@ -60,7 +60,7 @@ def realserver(pick: random.Random, family: str, port: int, number: int) -> dict
         "address": f"10.0.0.{number}" if own == "ipv4" else f"fd00::{number:x}",
         "port": pick.choice([port, 8080]) if method == "nat" else port,
         "forwarding": method,
-        "weight": pick.choice([0, 1, 2, 7, 65535]),
+        "weight": pick.choice([0, 1, 2, 7, 65535, 70000]),
         "upper_threshold": upper,
         "lower_threshold": pick.randint(0, upper),
     }

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab, one module call at a time, and programs that run on the director with the installed zipapp.
+
+`lab` is the lab of the other scenarios. `module(host, name, check=False, **arguments)` runs one module of the
+collection with become and returns its results, also of a failure. `program(name, *arguments)` runs a program on
+the director and returns what it prints; it fails the test when the program fails.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent / "shared/tests"))
+from lab import LAB, ROOT, Lab  # noqa: E402
+
+ZIPAPP = "/usr/local/lib/lvs/lvs.pyz"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    lab = Lab("ipvs")
+    lab.put("client", ROOT / "molecule/shared/tests/traffic.py", "/root/traffic.py")
+    return lab
+
+
+@pytest.fixture(scope="session")
+def module() -> Callable[..., dict[str, Any]]:
+    def call(host: str, name: str, check: bool = False, **arguments: Any) -> dict[str, Any]:
+        command = [
+            "ansible",
+            "-i",
+            str(LAB / "hosts.yml"),
+            host,
+            "--become",
+            "--one-line",
+            *(["--check"] if check else []),
+        ]
+        command += ["-m", f"linuxvirtualserver.lvs.{name}", "-a", json.dumps(arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
+        lines = [line for line in done.stdout.splitlines() if line.startswith(f"{host} | ")]
+        if not lines:
+            raise AssertionError(done.stdout + done.stderr)
+        result: dict[str, Any] = json.loads(lines[-1].partition(" => ")[2])
+        return result
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def program(lab: Lab) -> Callable[..., str]:
+    def run(name: str, *arguments: str) -> str:
+        source = HERE / name if (HERE / name).exists() else ROOT / "tests/soak" / name
+        lab.put("director", source, f"/root/{name}")
+        return lab.run("director", f"timeout 400 python3 /root/{name} {ZIPAPP} {' '.join(arguments)} 2>&1")
+
+    return run
