@@ -29,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     failures = 0
     # The table first, as in the roles: a VIP that is up has its services. Each comes back even if the other cannot.
-    for name, step in (("IPVS table", ipvs), ("network", network)):
+    # The daemons last: they need their interface, and an address on it.
+    for name, step in (("IPVS table", ipvs), ("network", network), ("IPVS timeouts and daemons", settings)):
         try:
             step()
         except LvsError as error:
@@ -112,3 +113,26 @@ def ipvs(path: str = IPVS_TABLE) -> None:
 
     for line in restore(path).get("commands", ()):
         say(f"ipvsadm {line}")
+
+
+def settings(
+    path: str = IPVS_TABLE,
+    patience: float = PATIENCE,
+    pause: Callable[[float], None] = time.sleep,
+    now: Callable[[], float] = time.monotonic,
+) -> None:
+    """Put timeouts and synchronisation daemons in place; an interface may come up late."""
+    if not os.path.exists(path):
+        return
+    from ._ipvs_settings_run import restore_settings  # a host without a table needs none of it
+
+    end = now() + patience
+    while True:
+        try:
+            for line in restore_settings(path):
+                say(f"ipvsadm {line}")
+            return
+        except LvsError as error:
+            if "mistakes" in error.details or now() >= end:
+                raise
+            pause(PAUSE)

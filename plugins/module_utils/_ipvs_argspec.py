@@ -99,3 +99,13 @@ DRAIN: dict[str, Any] = {
     "allow_empty": {"type": "bool", "default": False},
     "save": {"type": "path"},
 }
+
+DAEMON: dict[str, Any] = {
+    "role": {"type": "str", "required": True, "choices": ["master", "backup"]},
+    "interface": {"type": "str"},
+    "syncid": {"type": "int"},
+    "group": {"type": "str"},
+    "port": {"type": "int"},
+    "ttl": {"type": "int"},
+    "maxlen": {"type": "int"},
+}

@@ -330,14 +330,15 @@ def _save(
     path: str, previous: saved_table.Saved | None, restrict: list[dict[str, Any]] | None, content: Table, check: bool
 ) -> bool:
     """Write, or remove, the saved table; whether that changes anything."""
-    if not content:
+    settings = previous.settings if previous is not None else {}
+    if not content and not settings:
         if previous is not None and not check:
             saved_table.remove(path)
         return previous is not None
     if restrict is None:
         restrict = (previous.restrict if previous is not None else None) or []
     stated = [{key: value for key, value in entry.items() if value is not None} for entry in restrict]
-    text = saved_table.render(stated, model.table_config(content))
+    text = saved_table.render(stated, model.table_config(content), settings)
     if previous is not None and previous.text == text:
         return False
     if not check:

@@ -22,12 +22,42 @@ class Saved(NamedTuple):
     restrict: list[dict[str, Any]] | None  # None: everything is ours
     config: list[dict[str, Any]]
     pools: dict[str, Any]
+    settings: dict[str, Any]  # what is beside the table: `timeouts` and `sync`
     text: str
 
 
-def render(restrict: list[dict[str, Any]], config: list[dict[str, Any]]) -> str:
+SETTINGS = ("timeouts", "sync")
+
+
+def render(restrict: list[dict[str, Any]] | None, config: list[dict[str, Any]], settings: dict[str, Any]) -> str:
     """The text of a saved table; the same table has the same text."""
-    return json.dumps({"version": VERSION, "restrict": restrict, "config": config}, indent=1, sort_keys=True) + "\n"
+    return _text({"version": VERSION, "restrict": restrict, "config": config, **settings})
+
+
+def keep_settings(path: str, settings: dict[str, Any], check: bool) -> bool:
+    """Write these settings, of which an empty one goes, and leave the table alone; whether that changes anything."""
+    previous = load(path)
+    content: dict[str, Any] = {"version": VERSION, "restrict": [], "config": []}
+    if previous is not None:
+        content = json.loads(previous.text)
+    for name, value in settings.items():
+        content.pop(name, None)
+        if value:
+            content[name] = value
+    if not content["config"] and not any(name in content for name in SETTINGS):
+        if previous is not None and not check:
+            remove(path)
+        return previous is not None
+    text = _text(content)
+    if previous is not None and text == previous.text:
+        return False
+    if not check:
+        store(path, text)
+    return True
+
+
+def _text(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
 def load(path: str) -> Saved | None:
@@ -56,7 +86,8 @@ def load(path: str) -> Saved | None:
             f"Reading the saved table {path} failed: it is not of version {VERSION}. Remove it, or use the version of "
             "linuxvirtualserver.lvs that wrote it."
         )
-    return Saved(content.get("restrict"), content.get("config") or [], content.get("pools") or {}, text)
+    settings = {name: content[name] for name in SETTINGS if content.get(name)}
+    return Saved(content.get("restrict"), content.get("config") or [], content.get("pools") or {}, settings, text)
 
 
 def store(path: str, text: str) -> None:

@@ -111,8 +111,7 @@ def read_daemons(table: KernelTable) -> list[Daemon]:
 
 def _daemon(values: list[Any]) -> Daemon:
     state, interface, syncid, group4, group6, port, ttl, maxlen = values
-    if group6:
-        group = inet_ntop(AF_INET6, group6)
-    else:
-        group = inet_ntop(AF_INET, group4) if group4 else DEFAULT_GROUP
+    group = DEFAULT_GROUP
+    if group6 or group4:
+        group = inet_ntop(AF_INET6, group6) if group6 else inet_ntop(AF_INET, group4)
     return Daemon(ROLE_NAMES[state], interface, syncid, group, port, ttl, maxlen)

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A director's whole IPVS state in one file: table, timeouts and daemons; taken, and brought back by reconciling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _ipvs_model as model
+from . import _ipvs_saved as saved_table
+from ._errors import LvsError
+from ._ipvs_diff import OVERRIDDEN
+from ._ipvs_input import parse_restrict
+from ._ipvs_kernel import KernelTable
+from ._ipvs_reconcile import Environment, reconcile
+from ._ipvs_settings import daemon_config, read_settings, timeouts_config
+from ._ipvs_settings_run import set_daemons, set_timeouts
+from ._kernel_modules import KernelModules
+
+
+def take(
+    path: str,
+    restrict: list[dict[str, Any]] | None = None,
+    check: bool = False,
+    environment: Environment | None = None,
+) -> dict[str, Any]:
+    """Write what the kernel has now to ``path``, as one step."""
+    restrictions = parse_restrict(restrict)
+    environment = environment or Environment(KernelModules())
+    table = KernelTable.open(False, environment.modules, environment.connect, environment.proc, must_exist=False)
+    if table is None:
+        raise LvsError("Module ip_vs is not loaded; there is nothing to take a snapshot of. Nothing was changed.")
+    try:
+        services = table.services()
+        content = table.entries(
+            service
+            for key, service in services.items()
+            if restrict is None or any(restriction.matches(key) for restriction in restrictions)
+        )
+        settings = read_settings(table)
+    finally:
+        table.close()
+    beside: dict[str, Any] = {"timeouts": timeouts_config(settings.timeouts)}
+    beside["sync"] = [daemon_config(daemon) for daemon in settings.daemons]
+    stated = None
+    if restrict is not None:
+        stated = [{key: value for key, value in entry.items() if value is not None} for entry in restrict]
+    text = saved_table.render(stated, model.table_config(content), beside)
+    previous = saved_table.load(path)
+    changed = previous is None or previous.text != text
+    if changed and not check:
+        saved_table.store(path, text)
+    return {
+        "changed": changed,
+        "commands": [],
+        "notes": [],
+        "diff": {"before": previous.text if previous is not None else "", "after": text},
+    }
+
+
+def bring_back(
+    path: str, drain_timeout: float = 0, check: bool = False, environment: Environment | None = None
+) -> dict[str, Any]:
+    """Lead the kernel to what was taken, within its scope. Nothing is flushed; what is equal is not touched."""
+    saved = saved_table.load(path)
+    if saved is None:
+        raise LvsError(f"{path} does not exist on this host; nothing was changed.")
+    result = reconcile(
+        None,
+        OVERRIDDEN,
+        src=path,
+        drain_timeout=drain_timeout,
+        allow_empty=True,
+        check=check,
+        environment=environment,
+    )
+    parts = [result]
+    if saved.settings.get("timeouts"):
+        parts.append(set_timeouts(saved.settings["timeouts"], check=check, environment=environment))
+    # A snapshot that was taken without daemons says that none ran; a file without timeouts is no snapshot.
+    if "timeouts" in saved.settings:
+        sync = saved.settings.get("sync", [])
+        parts.append(set_daemons(sync, OVERRIDDEN, check=check, environment=environment))
+    return {
+        "changed": any(part["changed"] for part in parts),
+        "commands": [command for part in parts for command in part["commands"]],
+        "notes": [note for part in parts for note in part["notes"]],
+        "diff": {
+            "before": "".join(part["diff"]["before"] for part in parts),
+            "after": "".join(part["diff"]["after"] for part in parts),
+        },
+    }
