@@ -371,8 +371,8 @@ def _service(reply: Payload) -> Service:
         timeout, netmask = 0, model.FULL_NETMASK[family]
     if fwmark:
         protocol, address, port = 0, b"", 0
-    elif family == 2:
-        address = address[:4]
+    else:
+        address = _address(family, address)
     return Service(family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine)
 
 
@@ -381,8 +381,14 @@ def _complete(values: list[Any], service: ServiceKey) -> None:
     if not values[0]:
         values[0] = service[0]  # kernels before 3.18 send no family: it is the service's
     _known_family(values[0])
-    if values[0] == model.IPV4:
-        values[1] = values[1][:4]
+    values[1] = _address(values[0], values[1])
+
+
+def _address(family: int, padded: bytes) -> bytes:
+    """The address in the 16 bytes that the kernel sends for either family."""
+    if len(padded) < 16:
+        raise LvsError("The kernel's answer about the IPVS table holds no address where one belongs.")
+    return padded[:4] if family == model.IPV4 else padded
 
 
 def _key_values(key: ServiceKey) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _facts
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _facts, _ipvs_capabilities
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_advice import KernelJudge, distribution
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_modules import KernelModules
@@ -101,7 +101,7 @@ def test_net_admin(tmp_path: Path, capabilities: str, uid_map: str, expected: bo
     """In a user namespace root has the capability, and the kernel still refuses the IPVS table."""
     put(tmp_path, "proc/self/status", f"Name:\tx\nCapEff:\t{capabilities}\n")
     put(tmp_path, "proc/self/uid_map", uid_map)
-    assert _facts.net_admin(str(tmp_path)) is expected
+    assert _ipvs_capabilities.net_admin(str(tmp_path)) is expected
 
 
 def read_ip(*words: str) -> list[dict[str, Any]]:
