@@ -50,6 +50,7 @@ lab-down: setup ## take the lab away: machines, networks, files
 bench: lab ## figures measured in the demo's lab, one line each: name value unit
 	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml bench/bench.yml
 	@cat build/results/bench.txt
+	python bench/plot.py build/results/bench.txt docs/figures.svg
 
 test: setup ## all that follows; ends with one line `N passed, N failed`
 	scripts/run_tests.py

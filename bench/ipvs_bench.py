@@ -1,17 +1,19 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long a run over the IPVS table takes, beside ipvsadm doing the same.
+"""How long a run over the IPVS table takes, beside others doing the same.
 
 Usage, as root on a machine whose kernel has IPVS and that has ipvsadm:
 
-    ipvs_bench.py PATH [--services 100] [--realservers 100] [--repeat 3]
-    ipvs_bench.py --print-config
+    ipvs_bench.py PATH [--sizes 10x10 100x100 1000x100 10000x10] [--repeat 3]
+    ipvs_bench.py --print-config [--sizes 100x100]
 
-PATH is the collection's folder plugins/module_utils, or a zipapp that holds it as package `lvs`. Every case runs in a
-network namespace of its own, because deleted realservers linger for minutes and slow down whoever adds the next ones.
-One line a figure: name, value, unit. Of several repetitions the fastest counts, for both sides alike.
-With --print-config it only prints the table that it would write, as JSON in the shape of option `config`.
+PATH is the collection's folder plugins/module_utils, or a zipapp that holds it as package `lvs`. A size is services x
+realservers; every service has realservers of its own, but in a size that ends with `shared`, whose services share one
+pool. Every case runs in a network namespace and a process of its own, because deleted realservers linger for minutes
+and slow down whoever adds the next ones. One line a figure: name, value, unit. Of several repetitions the fastest
+counts, for all sides alike; tables of more than 20000 records are written once by ipvsadm. With --print-config it only
+prints the table of the first size, as JSON in the shape of option `config`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import importlib
 import importlib.util
 import json
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -29,12 +32,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
 TIMEOUT_SECONDS = 900
+SIZES = ("10x10", "100x100", "1000x100", "10000x10", "1000x100shared")
+LARGE = 20000  # records
 
 
 def load(path: Path) -> Any:
@@ -51,20 +56,52 @@ def load(path: Path) -> Any:
     return importlib.import_module("lvs._ipvs_reconcile")
 
 
-def config(services: int, realservers: int) -> list[dict[str, Any]]:
+class Size(NamedTuple):
+    """A table of the bench."""
+
+    services: int
+    realservers: int
+    shared: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """``100x100`` or ``1000x100shared``."""
+        numbers = text.removesuffix("shared")
+        services, _x, realservers = numbers.partition("x")
+        return cls(int(services), int(realservers), numbers != text)
+
+    @property
+    def records(self) -> int:
+        """Services and realservers together."""
+        return self.services * (self.realservers + 1)
+
+    def __str__(self) -> str:
+        return f"{self.services}x{self.realservers}{'shared' * self.shared}"
+
+
+def config(size: Size) -> list[dict[str, Any]]:
     """The rules of the bench as `config`."""
+
+    def place(base: int, number: int) -> str:
+        return f"{base + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"
+
     return [
         {
             "protocol": "tcp",
-            "address": f"10.1.{number // 250}.{number % 250 + 1}",
+            "address": f"10.{place(0, number)}",
             "port": 80,
             "scheduler": "wlc",
             "realservers": [
-                {"address": f"10.2.{other // 250}.{other % 250 + 1}", "port": 80, "forwarding": "dr", "weight": 1}
-                for other in range(realservers)
+                {
+                    "address": f"11.{place(0, other if size.shared else number * size.realservers + other)}",
+                    "port": 80,
+                    "forwarding": "dr",
+                    "weight": 1,
+                }
+                for other in range(size.realservers)
             ],
         }
-        for number in range(services)
+        for number in range(size.services)
     ]
 
 
@@ -129,39 +166,128 @@ def ipvsadm(*arguments: str, text: bytes = b"") -> bytes:
     return done.stdout
 
 
-def ours(reconcile: Any, wanted: list[dict[str, Any]]) -> dict[str, float]:
+def parsed(engine: Any, wanted: list[dict[str, Any]]) -> Any:
+    """The request that leads to this table and nothing else."""
+    return engine.Request(engine.parse(wanted, None, keep=False)[0], "overridden", lambda key: True)
+
+
+def ours(engine: Any, size: Size) -> dict[str, float]:
     """An empty table filled, then the same again, then one weight changed."""
-    input_seconds, parsed = timed(lambda: reconcile.parse(wanted, None, keep=False)[0])
-    request = reconcile.Request(parsed, "overridden", lambda key: True)
-    apply_seconds, first = timed(lambda: reconcile.run(request))
-    again_seconds, second = timed(lambda: reconcile.run(request))
-    if sorted(ipvsadm("-Sn").splitlines()) != sorted(rules(wanted).splitlines()):
-        raise SystemExit("ipvsadm -Sn does not show the table that was asked for")
-    if second.operations:
-        raise SystemExit("the second run wrote something")
+    wanted = config(size)
+    input_seconds, request = timed(lambda: parsed(engine, wanted))
+    fill_seconds, first = timed(lambda: engine.run(request))
+    again_seconds, second = timed(lambda: engine.run(request))
+    demand(not second.operations, "the second run wrote something")
     wanted[-1]["realservers"][-1]["weight"] = 7
-    parsed = reconcile.parse(wanted, None, keep=False)[0]
-    weight_seconds, third = timed(lambda: reconcile.run(request._replace(wanted=parsed)))
-    if len(third.operations) != 1:
-        raise SystemExit("one changed weight was not one operation")
-    report_seconds, _report = timed(lambda: reconcile.report(first, full=False))
+    changed = parsed(engine, wanted)
+    weight_seconds, third = timed(lambda: engine.run(changed))
+    demand(len(third.operations) == 1, "one changed weight was not one operation")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    report_seconds, _report = timed(lambda: engine.report(first, full=False))
+    demand(sorted(ipvsadm("-Sn").splitlines()) == sorted(rules(wanted).splitlines()), "ipvsadm -Sn shows another table")
     return {
         "input": input_seconds,
-        "apply": apply_seconds,
-        "again": again_seconds,
-        "weight": weight_seconds,
-        "report": report_seconds,
+        "ours_fill": fill_seconds,
+        "ours_unchanged": again_seconds,
+        "ours_one_weight": weight_seconds,
+        "results": report_seconds,
+        "memory": memory,
     }
 
 
-def theirs(wanted: list[dict[str, Any]]) -> dict[str, float]:
-    """The same rules restored into an empty table, then saved."""
-    text = rules(wanted)
+def replay(engine: Any, size: Size) -> dict[str, float]:
+    """The same messages, packed before the clock starts: what the kernel itself takes."""
+    kernel = importlib.import_module("lvs._ipvs_kernel")
+    diff = importlib.import_module("lvs._ipvs_diff")
+    genl = importlib.import_module("lvs._genl")
+    want = diff.target(parsed(engine, config(size)).wanted, {}, "replaced", lambda key: False)
+    requests = list(kernel._requests(diff.difference({}, want, list(want)).operations()))
+    connection = genl.Connection()
+    family = connection.family("IPVS")
+    sends = []
+    for start in range(0, len(requests), 1000):
+        part = requests[start : start + 1000]
+        messages = [
+            genl.HEADER.pack(20 + len(payload), family, 5 if number == len(part) else 1, number, 0, command, 1)
+            + payload
+            for number, (command, payload) in enumerate(part, 1)
+        ]
+        sends.append(b"".join(messages))
+    sock = connection._socket
+
+    def send() -> None:
+        for data in sends:
+            sock.send(data)
+            demand(struct.unpack_from("=i", sock.recv(1 << 16), 16)[0] == 0, "the kernel refused a message")
+
+    seconds, _nothing = timed(send)
+    demand(len(ipvsadm("-Sn").splitlines()) == size.records, "the replay did not make the table")
+    return {"replay": seconds}
+
+
+def theirs(size: Size) -> dict[str, float]:
+    """The same rules restored into an empty table by ipvsadm, then saved."""
+    text = rules(config(size))
     restore_seconds, _nothing = timed(lambda: ipvsadm("-R", text=text))
     save_seconds, saved = timed(lambda: ipvsadm("-Sn"))
-    if sorted(saved.splitlines()) != sorted(text.splitlines()):
-        raise SystemExit("ipvsadm -R did not make the table that was asked for")
-    return {"restore": restore_seconds, "save": save_seconds}
+    demand(sorted(saved.splitlines()) == sorted(text.splitlines()), "ipvsadm -R did not make the table")
+    return {"ipvsadm_R": restore_seconds, "ipvsadm_S": save_seconds}
+
+
+def loop(rounds: int = 100) -> dict[str, float]:
+    """One process of ipvsadm for each of some rules, as a loop over a command task does it: seconds a rule."""
+    ipvsadm("-A", "-t", "10.0.0.1:80")
+    seconds, _nothing = timed(
+        lambda: [ipvsadm("-a", "-t", "10.0.0.1:80", "-r", f"11.0.0.{number + 1}") for number in range(rounds)]
+    )
+    return {"per_rule": seconds / rounds}
+
+
+def flushed(engine: Any, size: Size) -> dict[str, float]:
+    """Filled, emptied by somebody, filled again: those who were deleted linger in the kernel and are looked through."""
+    request = parsed(engine, config(size))
+    text = rules(config(size))
+    engine.run(request)
+    ipvsadm("-C")
+    again, _nothing = timed(lambda: engine.run(request))
+    for line in [line for line in text.decode().splitlines() if line.startswith("-A")][: size.services // 10]:
+        ipvsadm("-D", *line.split()[1:3])
+    part, _nothing = timed(lambda: engine.run(request))
+    ipvsadm("-C")
+    restored, _nothing = timed(lambda: ipvsadm("-R", text=text))
+    return {"ours_after_flush": again, "ours_after_part": part, "ipvsadm_R_after_flush": restored}
+
+
+def demand(condition: bool, text: str) -> None:
+    """A figure of something else than it is called is worse than none."""
+    if not condition:
+        raise SystemExit(text)
+
+
+def best_of(rounds: int, case: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """The fastest of some rounds."""
+    results = [in_namespace(case) for _round in range(rounds)]
+    return {name: min(result[name] for result in results) for name in results[0]}
+
+
+def show(name: str, value: float, unit: str) -> None:
+    """One figure."""
+    print(f"{name} {value:.2f} {unit}", flush=True)
+
+
+def measure(engine: Any, size: Size, repeat: int) -> None:
+    """All cases of one size."""
+    large = size.records > LARGE
+    found = best_of(repeat, lambda: replay(engine, size))
+    found |= best_of(repeat, lambda: ours(engine, size))
+    found |= best_of(1 if large else repeat, lambda: theirs(size))
+    memory = found.pop("memory")
+    for name, seconds in found.items():
+        show(f"{name}_{size}", seconds * 1000, "ms")
+    show(f"memory_{size}", memory, "MiB")
+    show(f"fill_faster_than_ipvsadm_R_{size}", found["ipvsadm_R"] / found["ours_fill"], "times")
+    show(f"fill_against_replay_{size}", found["ours_fill"] / found["replay"], "times")
+    show(f"unchanged_against_ipvsadm_S_{size}", found["ours_unchanged"] / found["ipvsadm_S"], "times")
 
 
 def main() -> None:
@@ -169,39 +295,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("path", type=Path, nargs="?", help="folder plugins/module_utils, or a zipapp")
     parser.add_argument("--print-config", action="store_true", help="measure nothing, print the table")
-    parser.add_argument("--services", type=int, default=100)
-    parser.add_argument("--realservers", type=int, default=100)
+    parser.add_argument("--sizes", type=Size.parse, nargs="+", default=[Size.parse(text) for text in SIZES])
     parser.add_argument("--repeat", type=int, default=3)
     arguments = parser.parse_args()
     if arguments.print_config:
-        print(json.dumps(config(arguments.services, arguments.realservers)))
+        print(json.dumps(config(arguments.sizes[0])))
         return
     if arguments.path is None:
         parser.error("name the folder plugins/module_utils or a zipapp")
-    import_seconds, reconcile = timed(lambda: load(arguments.path))
-    best: dict[str, float] = {"import": import_seconds}
-    for _round in range(arguments.repeat):
-        for case in (
-            lambda: theirs(config(arguments.services, arguments.realservers)),
-            lambda: ours(reconcile, config(arguments.services, arguments.realservers)),
-        ):
-            for name, value in in_namespace(case).items():
-                best[name] = min(value, best.get(name, value))
-    print(f"ipvs_services {arguments.services} count")
-    print(f"ipvs_realservers_per_service {arguments.realservers} count")
-    for name, figure in (
-        ("import", "ipvs_module_utils_import"),
-        ("input", "ipvs_input_check"),
-        ("apply", "ipvs_reconcile_empty_table"),
-        ("restore", "ipvsadm_restore_empty_table"),
-        ("again", "ipvs_reconcile_unchanged"),
-        ("save", "ipvsadm_save"),
-        ("weight", "ipvs_reconcile_one_weight"),
-        ("report", "ipvs_results"),
-    ):
-        print(f"{figure} {best[name] * 1000:.1f} ms")
-    print(f"ipvs_reconcile_faster_than_restore {best['restore'] / best['apply']:.1f} times")
-    print(f"ipvs_unchanged_against_save {best['again'] / best['save']:.2f} times")
+    import_seconds, engine = timed(lambda: load(arguments.path))
+    show("module_utils_import", import_seconds * 1000, "ms")
+    for size in arguments.sizes:
+        measure(engine, size, arguments.repeat)
+    show("ipvsadm_process_per_rule", best_of(arguments.repeat, loop)["per_rule"] * 1000, "ms")
+    flush = Size(100, 100)
+    for name, seconds in best_of(1, lambda: flushed(engine, flush)).items():
+        show(f"{name}_{flush}", seconds * 1000, "ms")
 
 
 if __name__ == "__main__":
