@@ -30,6 +30,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,7 +112,10 @@ def rules(wanted: list[dict[str, Any]]) -> bytes:
     for service in wanted:
         name = f"-t {service['address']}:{service['port']}"
         lines.append(f"-A {name} -s {service['scheduler']}")
-        lines += [f"-a {name} -r {other['address']}:{other['port']} -g -w 1" for other in service["realservers"]]
+        lines += [
+            f"-a {name} -r {other['address']}:{other['port']} -g -w {other['weight']}"
+            for other in service["realservers"]
+        ]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -134,6 +138,8 @@ def in_namespace(case: Callable[[], dict[str, float]]) -> dict[str, float]:
             text = "".join(f"{name} {value!r}\n" for name, value in case().items())
             os.write(writer, text.encode())
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     os.close(writer)

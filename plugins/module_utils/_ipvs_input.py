@@ -201,7 +201,7 @@ def parse_netmask(value: Any, family: int) -> int:
     if isinstance(value, str) and "." in value:
         try:
             return int.from_bytes(inet_pton(AF_INET, value), "big")
-        except OSError:
+        except (OSError, ValueError):
             raise Mistake(f"netmask {value!r} is neither a prefix length nor a dotted mask") from None
     length = parse_integer(value, 0, 32, "netmask")
     return 0xFFFFFFFF << (32 - length) & 0xFFFFFFFF

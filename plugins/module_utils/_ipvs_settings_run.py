@@ -196,7 +196,7 @@ def _group(value: Any) -> str:
     text = str(value)
     try:
         packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
-    except OSError:
+    except (OSError, ValueError):
         raise Mistake(f"group {text!r} is not an IP address") from None
     if not (packed[0] == 0xFF if len(packed) == 16 else 224 <= packed[0] <= 239):
         raise Mistake(f"group {text} is not a multicast address")
