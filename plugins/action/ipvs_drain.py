@@ -36,7 +36,7 @@ class ActionModule(ActionBase):
         while True:
             remaining = int(end - time.monotonic())
             last = remaining <= SLICE
-            part = {**arguments, "timeout": max(0, remaining)} if last else {
+            part = {**arguments, "timeout": max(1, remaining)} if last else {
                 **arguments, "timeout": SLICE, "on_timeout": "keep"
             }  # fmt: skip
             results.append(self._execute_module(module_args=part, task_vars=task_vars))

@@ -250,6 +250,8 @@ class _Run:
         """What comes after waiting; whether the realservers are gone."""
         wish = self._wish
         action = wish.then if self._finished else wish.on_timeout
+        if action == FAIL and not wish.timeout:
+            action = KEEP  # nobody waited, so no time is over
         if action == FAIL and not wish.check:
             left = [f"{_name(place)}: {self._waits_for(place)}" for place in found.places if self._waits_for(place)]
             raise LvsError(

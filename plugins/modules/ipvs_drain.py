@@ -60,7 +60,8 @@ options:
     choices: [drained, restored]
     default: drained
   timeout:
-    description: How long to wait for connections to end, in seconds, V(0) to V(604800). V(0) does not wait.
+    description: How long to wait for connections to end, in seconds, V(0) to V(604800). V(0) does not wait, and
+      then it is no failure that some are left.
     type: int
     default: 60
   wait_for:

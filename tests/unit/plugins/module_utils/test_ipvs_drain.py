@@ -279,3 +279,11 @@ def test_where_ip_vs_is_not_loaded_nobody_is_found(tmp_path: Path, director: Dir
     director.environment = director.environment._replace(proc=str(tmp_path / "nothing"))
     with pytest.raises(LvsError, match="No service of the IPVS table has realserver"):
         director.drain()
+
+
+def test_without_waiting_connections_are_no_failure(director: Director) -> None:
+    director.dests()[80].active = 1
+    result = director.drain(timeout=0)
+    assert not result["finished"]
+    assert director.weights() == {80: 0, 53: 0}
+    assert director.sleeps == []
