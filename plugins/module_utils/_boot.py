@@ -129,10 +129,10 @@ def settings(
     end = now() + patience
     while True:
         try:
-            for line in restore_settings(path):
-                say(f"ipvsadm {line}")
+            restore_settings(path, lambda line: say(f"ipvsadm {line}"))
             return
         except LvsError as error:
             if "mistakes" in error.details or now() >= end:
                 raise
+            say(f"IPVS timeouts and daemons: trying again, since {' '.join(error.message.split())}")
             pause(PAUSE)

@@ -354,16 +354,18 @@ def _names(table: tuple[wire.Attribute, ...], record: Payload) -> frozenset[str]
     return frozenset(known[number] for number, _start, _end in attributes(*record) if number in known)
 
 
-def _known_family(family: int) -> None:
-    if family not in model.FAMILY_NAMES:
-        raise LvsError(f"The kernel's answer about the IPVS table holds an address of the unknown family {family}.")
+def _packed(family: int, address: bytes) -> bytes:
+    """The bytes that an address has in its family; the kernel always sends 16."""
+    if family not in model.FAMILY_NAMES or not address:
+        raise LvsError(f"The kernel's answer about the IPVS table lacks an address, or has it of family {family}.")
+    return address[:4] if family == model.IPV4 else address
 
 
 def _service(reply: Payload) -> Service:
     family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine = _read_service(
         *_inside(reply, wire.COMMAND_SERVICE)
     )
-    _known_family(family)
+    address = _packed(family, bytes(16) if fwmark else address)
     flags &= model.MEANT_FLAGS
     if flags & model.PERSISTENT:
         netmask = wire.netmask_from_wire(family, netmask)
@@ -371,8 +373,6 @@ def _service(reply: Payload) -> Service:
         timeout, netmask = 0, model.FULL_NETMASK[family]
     if fwmark:
         protocol, address, port = 0, b"", 0
-    else:
-        address = _address(family, address)
     return Service(family, protocol, address, port, fwmark, scheduler, flags, timeout, netmask, engine)
 
 
@@ -380,15 +380,7 @@ def _complete(values: list[Any], service: ServiceKey) -> None:
     """Make family and address of a realserver what the model wants them to be."""
     if not values[0]:
         values[0] = service[0]  # kernels before 3.18 send no family: it is the service's
-    _known_family(values[0])
-    values[1] = _address(values[0], values[1])
-
-
-def _address(family: int, padded: bytes) -> bytes:
-    """The address in the 16 bytes that the kernel sends for either family."""
-    if len(padded) < 16:
-        raise LvsError("The kernel's answer about the IPVS table holds no address where one belongs.")
-    return padded[:4] if family == model.IPV4 else padded
+    values[1] = _packed(values[0], values[1])
 
 
 def _key_values(key: ServiceKey) -> dict[str, Any]:

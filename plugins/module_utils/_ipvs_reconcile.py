@@ -330,7 +330,8 @@ def _save(
     path: str, previous: saved_table.Saved | None, restrict: list[dict[str, Any]] | None, content: Table, check: bool
 ) -> bool:
     """Write, or remove, the saved table; whether that changes anything."""
-    settings = previous.settings if previous is not None else {}
+    beside = saved_table.load(path)  # anew: another run may have written it while this one waited for connections
+    settings = beside.settings if beside is not None else {}
     if not content and not settings:
         if previous is not None and not check:
             saved_table.remove(path)

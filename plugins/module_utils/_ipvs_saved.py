@@ -44,7 +44,7 @@ def keep_settings(path: str, settings: dict[str, Any], check: bool) -> bool:
         content.pop(name, None)
         if value:
             content[name] = value
-    if not content["config"] and not any(name in content for name in SETTINGS):
+    if not content.get("config") and not any(name in content for name in SETTINGS):
         if previous is not None and not check:
             remove(path)
         return previous is not None

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import errno
 import os
-from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, NamedTuple
+from functools import partial
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from typing import Any, Callable, NamedTuple
 
 from . import _ipvs_saved as saved_table
 from . import _ipvs_wire as wire
 from ._errors import LvsError
 from ._genl import GenlError
 from ._ipvs_input import Mistake, Mistakes, parse_choice, parse_integer
+from ._ipvs_interface import trouble
 from ._ipvs_kernel import KernelTable
 from ._ipvs_reconcile import Environment
 from ._ipvs_settings import (
+    BACKUP,
     DEFAULT_GROUP,
     DEFAULT_PORT,
     DEFAULT_TTL,
@@ -35,14 +38,18 @@ MAX_TIMEOUT = 2147483  # seconds; the kernel counts in jiffies, at most 1000 of 
 MERGED, OVERRIDDEN, DELETED = "merged", "overridden", "deleted"
 # Longer than the kernel's IFNAMSIZ allows is cut off silently.
 INTERFACE_LENGTH = 15
+# Bytes of a message. What is stated beyond, the kernel would correct in silence, and never show.
+SHORTEST_BACKUP = 1024
+LONGEST, LONGEST_IPV6 = 65507, 65487
 DAEMON_OPTIONS = frozenset("role interface syncid group port ttl maxlen".split())
 _STARTING = "Starting the {role} synchronisation daemon on {interface}"
 _WHY = {
     errno.ENODEV: "there is no such interface",
     errno.EINVAL: "the table has realservers of another address family than their service, which cannot be "
     "synchronised; or the kernel does not take the values",
-    errno.EEXIST: "another program started one meanwhile",
     errno.EADDRNOTAVAIL: "the interface has no address of the multicast group's family",
+    errno.ENETUNREACH: "the interface is down, or has no address of the multicast group's family",
+    errno.EAFNOSUPPORT: "this kernel has no IPv6 in IPVS",
     errno.EPERM: "it needs root (CAP_NET_ADMIN in the initial user namespace)",
 }
 
@@ -79,7 +86,7 @@ def set_timeouts(
                 table.close()
         saved = _save(save, check, timeouts={**(_saved(save, "timeouts") or {}), **wanted})
     change = Change(timeouts_config(before), timeouts_config(after), commands)
-    return _results(change, saved, save, check, notes)
+    return _results(change, [before.command()], [after.command()], saved, save, check, notes)
 
 
 def parse_timeouts(stated: dict[str, Any]) -> dict[str, int]:
@@ -119,7 +126,7 @@ def set_daemons(
     save: str | None = None,
     check: bool = False,
     environment: Environment | None = None,
-    folder: str = "/sys/class/net",
+    lacking: Callable[[Daemon], str] = trouble,
 ) -> dict[str, Any]:
     """What module ``ipvs_sync`` does; its options are documented there."""
     wanted = parse_daemons(entries, state)
@@ -132,11 +139,10 @@ def set_daemons(
             after = _goal(before, wanted, state)
             stops = [role for role in before if after.get(role) != before[role]]
             starts = [role for role in ROLES if role in after and after[role] != before.get(role)]
-            _check_interfaces([after[role] for role in starts], folder)
+            _check_interfaces([after[role] for role in starts], lacking)
             commands = [f"--stop-daemon {role}" for role in stops] + [after[role].command() for role in starts]
             if commands and table is not None and not check:
-                _exchange(table, before, after, stops, starts)
-                after = {daemon.role: daemon for daemon in read_daemons(table)}
+                after = _exchange(table, before, after, stops, starts)
         finally:
             if table is not None:
                 table.close()
@@ -148,7 +154,7 @@ def set_daemons(
             content = [entry for _role, entry in sorted({**kept, **named}.items(), reverse=True)]
         saved = _save(save, check, sync=content)
     change = Change(_configs(before), _configs(after), commands)
-    return _results(change, saved, save, check, notes)
+    return _results(change, _commands(before), _commands(after), saved, save, check, notes)
 
 
 def parse_daemons(entries: Any, state: str) -> dict[str, dict[str, Any]]:
@@ -184,23 +190,27 @@ def _parse_daemon(entry: Any, state: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(interface, str) or not 1 <= len(interface) <= INTERFACE_LENGTH or set(interface) & set("/ \n\t"):
         raise Mistake(f"interface {interface!r} is no name of an interface")
     fields["interface"] = interface
-    for name, low, high in (("syncid", 0, 255), ("port", 1, 65535), ("ttl", 1, 255), ("maxlen", 1, 65507)):
-        if entry.get(name) is not None:
-            fields[name] = parse_integer(entry[name], low, high, name)
     if entry.get("group") is not None:
         fields["group"] = _group(entry["group"])
+    longest = LONGEST_IPV6 if ":" in fields.get("group", "") else LONGEST
+    ranges = {"syncid": (0, 255), "port": (1, 65535), "ttl": (1, 255)}
+    ranges["maxlen"] = (SHORTEST_BACKUP if role == BACKUP else 1, longest)
+    for name, (low, high) in ranges.items():
+        if entry.get(name) is not None:
+            fields[name] = parse_integer(entry[name], low, high, name)
     return role, fields
 
 
 def _group(value: Any) -> str:
     text = str(value)
+    family = AF_INET6 if ":" in text else AF_INET
     try:
-        packed = inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+        packed = inet_pton(family, text)
     except (OSError, ValueError):
         raise Mistake(f"group {text!r} is not an IP address") from None
     if not (packed[0] == 0xFF if len(packed) == 16 else 224 <= packed[0] <= 239):
         raise Mistake(f"group {text} is not a multicast address")
-    return text.lower()
+    return inet_ntop(family, packed)  # as the kernel's is written here, to be compared with it
 
 
 def _goal(before: dict[str, Daemon], wanted: dict[str, dict[str, Any]], state: str) -> dict[str, Daemon]:
@@ -209,40 +219,52 @@ def _goal(before: dict[str, Daemon], wanted: dict[str, dict[str, Any]], state: s
         return {role: daemon for role, daemon in before.items() if role not in wanted}
     result = {} if state == OVERRIDDEN else dict(before)
     for role, fields in wanted.items():
-        result[role] = before[role]._replace(**fields) if role in before else Daemon(role, **fields)
+        have = before.get(role)
+        goal = have._replace(**fields) if have is not None else Daemon(role, **fields)
+        if have is not None and (":" in have.group) != (":" in goal.group):
+            # The kernel's choice depends on the family: the old length may not fit into one packet of the other.
+            goal = goal._replace(maxlen=fields.get("maxlen", 0))
+        result[role] = goal
     return result
 
 
-def _check_interfaces(daemons: list[Daemon], folder: str) -> None:
-    if not os.path.isdir(folder):
-        return  # the kernel will say
-    missing = sorted({d.interface for d in daemons if not os.path.exists(os.path.join(folder, d.interface))})
-    if missing:
-        raise LvsError(
-            f"No synchronisation daemon can start: interface {', '.join(missing)} does not exist; nothing was changed.",
-            missing=missing,
-        )
+def _check_interfaces(daemons: list[Daemon], lacking: Callable[[Daemon], str]) -> None:
+    found = dict.fromkeys(text for text in map(lacking, daemons) if text)
+    if found:
+        raise LvsError(f"No synchronisation daemon was started or stopped: {'; '.join(found)}.", interfaces=list(found))
 
 
 def _exchange(
     table: KernelTable, before: dict[str, Daemon], after: dict[str, Daemon], stops: list[str], starts: list[str]
-) -> None:
-    """Stop and start; there is no edit. What cannot be started has what ran before started again."""
-    done: list[str] = []
+) -> dict[str, Daemon]:
+    """Stop and start; there is no edit. What cannot be started has what ran before started again.
+
+    Returns what runs then, with the lengths that the kernel chose.
+    """
+    touched = set(stops)
+    doing = ""
     try:
         for role in stops:
+            doing = f"Stopping the {role} synchronisation daemon"
             _stop(table, role)
-            done.append(role)
         for role in starts:
-            _start(table, after[role])
-            done.append(role)
+            doing = _STARTING.format(**after[role]._asdict())
+            if _start(table, after[role]):
+                touched.add(role)
+        now = {daemon.role: daemon for daemon in read_daemons(table)}
     except GenlError as exc:
-        text = _back(table, before, {*done, *stops})
-        role = next((role for role in starts if role not in done), "")
-        doing = _STARTING.format(**after[role]._asdict()) if role else "Stopping the synchronisation daemon"
+        text = _back(table, before, touched)
         why = _WHY.get(exc.errno, os.strerror(exc.errno))
         name = errno.errorcode.get(exc.errno, str(exc.errno))
         raise LvsError(f"{doing} was refused: {why} ({name}). {text}") from exc
+    if set(now) != set(after) or not all(_same(now[role], after[role]) for role in after):
+        text = _back(table, before, touched)
+        raise LvsError(
+            f"The kernel shows other synchronisation daemons than were started: {'; '.join(_commands(now)) or 'none'}. "
+            "Another program starts them as well, or this kernel does not know one of the values (Linux 4.3 is the "
+            f"first that knows group, port, ttl and maxlen). {text}"
+        )
+    return now
 
 
 def _back(table: KernelTable, before: dict[str, Daemon], roles: set[str]) -> str:
@@ -252,12 +274,12 @@ def _back(table: KernelTable, before: dict[str, Daemon], roles: set[str]) -> str
             if role in now and now[role] != before.get(role):
                 _stop(table, role)
                 del now[role]
-            if role in before and role not in now:
-                _start(table, before[role])
+            if role in before and role not in now and not _start(table, before[role]):
+                raise LvsError(f"another program started a {role} daemon")
     except LvsError as exc:
-        lines = "; ".join(daemon.command() for daemon in before.values())
+        lines = "; ".join(_commands(before))
         return f"Rolling back failed too ({exc.message}). What ran before: {lines or 'nothing'}"
-    return "What ran before runs again."
+    return "What ran before runs again." if before else "None runs, as before."
 
 
 def _stop(table: KernelTable, role: str) -> None:
@@ -269,7 +291,13 @@ def _stop(table: KernelTable, role: str) -> None:
             raise
 
 
-def _start(table: KernelTable, daemon: Daemon) -> None:
+def _same(have: Daemon, want: Daemon) -> bool:
+    """Whether this runs what is wanted; a length of 0 leaves it to the kernel."""
+    return have == want or have._replace(maxlen=0) == want
+
+
+def _start(table: KernelTable, daemon: Daemon) -> bool:
+    """Start a daemon; no where another program has just started one, which a look at what runs then tells apart."""
     values: dict[str, Any] = {"state": ROLES[daemon.role], "interface": daemon.interface, "syncid": daemon.syncid}
     # Kernels before 4.3 know only these three.
     if daemon.maxlen:
@@ -282,7 +310,17 @@ def _start(table: KernelTable, daemon: Daemon) -> None:
     if daemon.ttl != DEFAULT_TTL:
         values["ttl"] = daemon.ttl
     payload = wire.nest(wire.COMMAND_DAEMON, wire.pack(wire.DAEMON, values))
-    table.request(wire.NEW_DAEMON, payload, f"Starting the {daemon.role} synchronisation daemon")
+    try:
+        table.request(wire.NEW_DAEMON, payload, f"Starting the {daemon.role} synchronisation daemon")
+    except GenlError as exc:
+        if exc.errno != errno.EEXIST:
+            raise
+        return False
+    return True
+
+
+def _commands(daemons: dict[str, Daemon]) -> list[str]:
+    return [daemons[role].command() for role in ROLES if role in daemons]
 
 
 def _configs(daemons: dict[str, Daemon]) -> list[dict[str, Any]]:
@@ -292,15 +330,34 @@ def _configs(daemons: dict[str, Daemon]) -> list[dict[str, Any]]:
 # ---- both
 
 
-def restore_settings(path: str, environment: Environment | None = None) -> list[str]:
-    """Bring back what is saved at ``path`` beside the table; the lines for ipvsadm that say what was done."""
-    commands: list[str] = []
+def restore_settings(
+    path: str,
+    tell: Callable[[str], None],
+    environment: Environment | None = None,
+    lacking: Callable[[Daemon], str] = trouble,
+) -> None:
+    """Bring back what is saved at ``path`` beside the table, and tell what was done in lines for ipvsadm.
+
+    What cannot be brought back does not keep the rest from it; the error comes last.
+    """
     timeouts, sync = _saved(path, "timeouts"), _saved(path, "sync")
+    steps: list[Callable[[], dict[str, Any]]] = []
     if timeouts:
-        commands += set_timeouts(timeouts, environment=environment)["commands"]
+        steps.append(lambda: set_timeouts(timeouts, environment=environment))
     if sync:
-        commands += set_daemons(sync, environment=environment)["commands"]
-    return commands
+        parse_daemons(sync, MERGED)
+        for entry in sync:
+            steps.append(partial(set_daemons, [entry], environment=environment, lacking=lacking))
+    errors: list[LvsError] = []
+    for step in steps:
+        try:
+            for line in step()["commands"]:
+                tell(line)
+        except LvsError as exc:
+            errors.append(exc)
+    if errors:
+        details = {key: value for error in errors for key, value in error.details.items()}
+        raise LvsError(" ".join(error.message for error in errors), **details)
 
 
 def _open(environment: Environment, check: bool, notes: list[str]) -> KernelTable | None:
@@ -323,12 +380,9 @@ def _save(path: str | None, check: bool, **settings: Any) -> bool:
     return saved_table.keep_settings(path, settings, check)
 
 
-def _results(change: Change, saved: bool, path: str | None, check: bool, notes: list[str]) -> dict[str, Any]:
-    def text(value: Any) -> str:
-        rows = value if isinstance(value, list) else [value]
-        lines = [" ".join(f"{name}={content}" for name, content in row.items()) for row in rows]
-        return "".join(f"{line}\n" for line in lines)
-
+def _results(
+    change: Change, before: list[str], after: list[str], saved: bool, path: str | None, check: bool, notes: list[str]
+) -> dict[str, Any]:
     if saved:
         notes = [*notes, f"{path} {'would be' if check else 'was'} written."]
     return {
@@ -336,6 +390,9 @@ def _results(change: Change, saved: bool, path: str | None, check: bool, notes: 
         "before": change.before,
         "after": change.after,
         "commands": change.commands,
-        "diff": {"before": text(change.before), "after": text(change.after)},
+        "diff": {
+            "before": "".join(f"{line}\n" for line in before),
+            "after": "".join(f"{line}\n" for line in after),
+        },
         "notes": notes,
     }

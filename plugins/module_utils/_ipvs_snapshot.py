@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
 from ._ipvs_diff import OVERRIDDEN
 from ._ipvs_input import parse_restrict
+from ._ipvs_interface import trouble
 from ._ipvs_kernel import KernelTable
 from ._ipvs_reconcile import Environment, reconcile
-from ._ipvs_settings import daemon_config, read_settings, timeouts_config
+from ._ipvs_settings import Daemon, daemon_config, read_settings, timeouts_config
 from ._ipvs_settings_run import set_daemons, set_timeouts
 from ._kernel_modules import KernelModules
 
@@ -41,7 +42,9 @@ def take(
         settings = read_settings(table)
     finally:
         table.close()
-    beside: dict[str, Any] = {"timeouts": timeouts_config(settings.timeouts)}
+    # 0 is a protocol that this kernel lacks: there is nothing to bring back.
+    timeouts = {name: value for name, value in timeouts_config(settings.timeouts).items() if value}
+    beside: dict[str, Any] = {"timeouts": timeouts}
     beside["sync"] = [daemon_config(daemon) for daemon in settings.daemons]
     stated = None
     if restrict is not None:
@@ -60,34 +63,46 @@ def take(
 
 
 def bring_back(
-    path: str, drain_timeout: float = 0, check: bool = False, environment: Environment | None = None
+    path: str,
+    drain_timeout: float = 0,
+    check: bool = False,
+    environment: Environment | None = None,
+    lacking: Callable[[Daemon], str] = trouble,
 ) -> dict[str, Any]:
     """Lead the kernel to what was taken, within its scope. Nothing is flushed; what is equal is not touched."""
     saved = saved_table.load(path)
     if saved is None:
         raise LvsError(f"{path} does not exist on this host; nothing was changed.")
-    result = reconcile(
-        None,
-        OVERRIDDEN,
-        src=path,
-        drain_timeout=drain_timeout,
-        allow_empty=True,
-        check=check,
-        environment=environment,
-    )
-    parts = [result]
-    if saved.settings.get("timeouts"):
-        parts.append(set_timeouts(saved.settings["timeouts"], check=check, environment=environment))
+    environment = environment or Environment(KernelModules())
+    timeouts = saved.settings.get("timeouts")
     # A snapshot that was taken without daemons says that none ran; a file without timeouts is no snapshot.
-    if "timeouts" in saved.settings:
-        sync = saved.settings.get("sync", [])
-        parts.append(set_daemons(sync, OVERRIDDEN, check=check, environment=environment))
+    sync = saved.settings.get("sync", []) if timeouts else None
+
+    def settings(check: bool) -> list[dict[str, Any]]:
+        parts = []
+        if timeouts:
+            parts.append(set_timeouts(timeouts, check=check, environment=environment))
+        if sync is not None:
+            parts.append(set_daemons(sync, OVERRIDDEN, check=check, environment=environment, lacking=lacking))
+        return parts
+
+    with environment.exclusive(check):
+        settings(check=True)  # what cannot be brought back is found before anything is written
+        # Realservers of the other address family and daemons exclude each other: who is to stop, stops first.
+        parts = [] if sync else settings(check)
+        table = reconcile(
+            None,
+            OVERRIDDEN,
+            src=path,
+            drain_timeout=drain_timeout,
+            allow_empty=True,
+            check=check,
+            environment=environment,
+        )
+        parts = [*parts, table, *(settings(check) if sync else [])]
     return {
         "changed": any(part["changed"] for part in parts),
         "commands": [command for part in parts for command in part["commands"]],
-        "notes": [note for part in parts for note in part["notes"]],
-        "diff": {
-            "before": "".join(part["diff"]["before"] for part in parts),
-            "after": "".join(part["diff"]["after"] for part in parts),
-        },
+        "notes": list(dict.fromkeys(note for part in parts for note in part["notes"])),
+        "diff": {side: "".join(part["diff"][side] for part in parts) for side in ("before", "after")},
     }

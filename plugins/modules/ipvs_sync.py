@@ -42,7 +42,10 @@ options:
         required: true
         choices: [master, backup]
       interface:
-        description: Interface on which messages are sent and taken. Required, but with O(state=deleted).
+        description:
+          - Interface on which messages are sent and taken. Required, but with O(state=deleted).
+          - It must be there. For a master it must be up, and have an IPv4 address if O(daemons[].group) is IPv4.
+            This is looked at before a daemon that runs is stopped.
         type: str
       syncid:
         description:
@@ -59,7 +62,9 @@ options:
         description: Time to live, or hop limit, of the messages, V(1) to V(255). The default is V(1). Needs Linux 4.3.
         type: int
       maxlen:
-        description: Longest message in bytes, V(1) to V(65507). The default is the kernel's, by the interface's MTU.
+        description:
+          - Longest message in bytes, up to V(65507), or V(65487) with an IPv6 group; at least V(1) for a master and
+            V(1024) for a backup. The default is the kernel's, by the interface's MTU. Needs Linux 4.3.
         type: int
   state:
     description:

@@ -26,7 +26,15 @@ from ansible_collections.linuxvirtualserver.lvs.tests.property.test_reconcile im
     filled,
     tables,
 )
-from ansible_collections.linuxvirtualserver.lvs.tests.unit.fake_ipvs import FakeIpvs, FakeSocket, put
+from ansible_collections.linuxvirtualserver.lvs.tests.unit.fake_ipvs import (
+    Dest,
+    FakeIpvs,
+    FakeSocket,
+    RefusedError,
+    Svc,
+    parse,
+    put,
+)
 
 
 @given(tables)
@@ -111,6 +119,53 @@ class GarblingSocket(FakeSocket):
             else:
                 answer += self._data.draw(st.binary(min_size=1, max_size=40))
         return bytes(answer)
+
+
+def garbled(record: bytes, data: Any) -> bytes:
+    """The record with one attribute of it, or of one inside it, taken away, renumbered or with other content."""
+    attributes = list(parse(record).items())
+    place = data.draw(st.integers(0, len(attributes) - 1))
+    number, inside = attributes[place]
+    kind = data.draw(st.sampled_from(["inside", "content", "content", "number", "gone"]))
+    if kind == "inside":
+        with contextlib.suppress(RefusedError):
+            if parse(inside):
+                inside = garbled(inside, data)
+    elif kind == "content":
+        inside = data.draw(st.binary(max_size=len(inside) + 3))
+    elif kind == "number":
+        number = data.draw(st.integers(0, 20))
+    attributes[place : place + 1] = [] if kind == "gone" else [(number, inside)]
+    return b"".join(put(*attribute) for attribute in attributes)
+
+
+class GarblingKernel(FakeIpvs):
+    """Answers with well-formed attributes that mean nothing."""
+
+    data: Any = None
+
+    def _fill_service(self, svc: Svc) -> bytes:
+        return self._garbled(1, super()._fill_service(svc))
+
+    def _fill_dest(self, dest: Dest) -> bytes:
+        return self._garbled(2, super()._fill_dest(dest))
+
+    def _garbled(self, number: int, record: bytes) -> bytes:
+        inside = parse(record)[number]
+        for _change in range(self.data.draw(st.integers(0, 2))):
+            inside = garbled(inside, self.data) or inside
+        return put(number, inside)
+
+
+@given(tables, st.data())
+def test_answers_that_mean_nothing_are_results_or_errors_in_words(table: list[dict[str, Any]], data: Any) -> None:
+    kernel = GarblingKernel()
+    kernel.table, kernel.data = filled(table).table, data
+    modules = KernelModules(root="/nonexistent", release="6.1.0")
+    machine = Machine(modules, lambda: Connection(kernel.socket), ROOT.name)
+    parts = data.draw(st.lists(st.sampled_from(sorted(PARTS)), min_size=1, max_size=3, unique=True))
+    with contextlib.suppress(LvsError):
+        gather(parts=parts, machine=machine)
 
 
 @given(tables, st.data())

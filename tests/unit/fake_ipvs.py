@@ -22,7 +22,10 @@ PERSISTENT, HASHED = 0x1, 0x2
 MASQ, LOCAL, TUNNEL, ROUTE = 0, 1, 2, 3
 DUMP = 0x300
 NEW_SERVICE, SET_SERVICE, DEL_SERVICE, GET_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, GET_DEST = range(1, 9)
-WRITES = (NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST)
+NEW_DAEMON, DEL_DAEMON, GET_DAEMON, SET_CONFIG, GET_CONFIG, _SET_INFO, GET_INFO = range(9, 16)
+MASTER, BACKUP = 1, 2
+INT_MAX, HZ = 2147483647, 1000
+WRITES = (NEW_SERVICE, SET_SERVICE, DEL_SERVICE, NEW_DEST, SET_DEST, DEL_DEST, NEW_DAEMON, DEL_DAEMON, SET_CONFIG)
 
 
 class RefusedError(Exception):
@@ -54,6 +57,20 @@ class Dest:
     @property
     def key(self) -> tuple[int, bytes, int]:
         return (self.af, self.addr, self.port)
+
+
+@dataclass
+class Sync:
+    """A synchronisation daemon as the kernel keeps it; ``number`` tells a restarted one from the one before."""
+
+    state: int
+    interface: bytes
+    syncid: int
+    maxlen: int
+    group: bytes
+    port: int
+    ttl: int
+    number: int
 
 
 @dataclass
@@ -122,6 +139,11 @@ class FakeIpvs:
         self.schedulers = {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"}
         self.engines = {"sip"}
         self.sync_running = False
+        self.timeouts = {4: 900, 5: 120, 6: 300}  # seconds by attribute: TCP, TCP after a FIN, UDP
+        self.daemons: dict[int, Sync] = {}
+        self.started = 0
+        self.sync_values = True  # False: a kernel before 4.3, with the same multicast group and port for everybody
+        self.interfaces: dict[bytes, int] = {b"eth0": 1500, b"eth1": 9000}  # MTU by name
         self.stats64 = True  # False: a kernel before 4.1
         self.dest_family = True  # False: a kernel before 3.18 that neither takes nor sends the family of a destination
         self.local: set[bytes] = set()  # own addresses, which this kernel reports as LOCAL
@@ -155,8 +177,18 @@ class FakeIpvs:
             self.writes.append(command)
             if number in self.refuse:
                 raise RefusedError(self.refuse[number])
-            self._write(command, parse(payload))
+            attrs = parse(payload)
+            if command == SET_CONFIG:
+                self._set_config(attrs)
+            elif command in (NEW_DAEMON, DEL_DAEMON):
+                self._daemon(command, attrs)
+            else:
+                self._write(command, attrs)
             return []
+        if command == GET_CONFIG:
+            return [b"".join(put(number, u32(seconds)) for number, seconds in self.timeouts.items())]
+        if command == GET_INFO:
+            return [put(1, u32(0x010201)) + put(2, u32(4096))]
         if command == GET_SERVICE:
             svc, _new = self._service(parse(payload), full=False)
             if svc is None:
@@ -170,6 +202,8 @@ class FakeIpvs:
             raise RefusedError(errno.EPERM)
         if command == GET_SERVICE:
             return [self._fill_service(svc) for svc in self.table.values()]
+        if command == GET_DAEMON:
+            return [self._fill_daemon(self.daemons[state]) for state in (MASTER, BACKUP) if state in self.daemons]
         try:
             svc, _new = self._service(parse(payload), full=False)
         except RefusedError:
@@ -177,6 +211,51 @@ class FakeIpvs:
         if svc is None:
             return []  # the real kernel says nothing here either
         return [self._fill_dest(dest) for dest in reversed(list(svc.dests.values()))]
+
+    def _set_config(self, attrs: dict[int, bytes]) -> None:
+        """ip_vs_set_timeout: all are checked before one is set, and 0 keeps what is there."""
+        stated = {number: struct.unpack("=i", attrs[number])[0] for number in (4, 5, 6) if number in attrs}
+        if any(not 0 <= seconds <= INT_MAX // HZ for seconds in stated.values()):
+            raise RefusedError(errno.EINVAL)
+        self.timeouts.update(
+            {number: seconds for number, seconds in stated.items() if seconds and number in self.timeouts}
+        )
+
+    def _daemon(self, command: int, attrs: dict[int, bytes]) -> None:
+        """start_sync_thread and stop_sync_thread."""
+        inner = parse(attrs.get(3, b""))
+        if 1 not in inner:
+            raise RefusedError(errno.EINVAL)
+        (state,) = struct.unpack("=I", inner[1])
+        if command == DEL_DAEMON:
+            if self.daemons.pop(state, None) is None:
+                raise RefusedError(errno.ESRCH)
+            return
+        if not {2, 3} <= set(inner):
+            raise RefusedError(errno.EINVAL)
+        if not self.sync_values:
+            inner = {number: inner[number] for number in (1, 2, 3)}
+        group = inner.get(5, inner.get(6, bytes([224, 0, 0, 81])))
+        if not (group[0] == 0xFF if len(group) == 16 else 224 <= group[0] < 240):
+            raise RefusedError(errno.EINVAL)
+        if any(dest.af != svc.af for svc in self.table.values() for dest in svc.dests.values()):
+            raise RefusedError(errno.EINVAL)
+        interface = inner[2].split(b"\0")[0]
+        if interface not in self.interfaces:
+            raise RefusedError(errno.ENODEV)
+        header = 48 if len(group) == 16 else 28
+        maxlen = struct.unpack("=H", inner.get(4, b"\0\0"))[0]
+        if maxlen:
+            maxlen = min(max(maxlen, 1024 if state == BACKUP else 1), 65535 - header)
+        else:
+            maxlen = (max(self.interfaces[interface], 1500) if state == BACKUP else 1500) - header
+        if state in self.daemons:
+            raise RefusedError(errno.EEXIST)
+        self.started += 1
+        (syncid,) = struct.unpack("=I", inner[3])
+        port = struct.unpack("=H", inner.get(7, b"\0\0"))[0] or 8848
+        ttl = inner.get(8, b"\0")[0] or 1
+        self.daemons[state] = Sync(state, interface, syncid, maxlen, group, port, ttl, self.started)
 
     def _service(self, attrs: dict[int, bytes], full: bool) -> tuple[Svc | None, Svc]:
         if 1 not in attrs:
@@ -245,7 +324,7 @@ class FakeIpvs:
         if not {3, 4, 5, 6} <= set(inner):
             raise RefusedError(errno.EINVAL)
         self._fill_in(dest, inner)
-        if af != svc.af and (self.sync_running or dest.fwd != TUNNEL):
+        if af != svc.af and (self.sync_running or self.daemons or dest.fwd != TUNNEL):
             raise RefusedError(errno.EINVAL)
         if address in self.local:
             dest.fwd = LOCAL
@@ -271,6 +350,13 @@ class FakeIpvs:
             raise RefusedError(errno.EINVAL)
 
     # ---- replies
+
+    def _fill_daemon(self, daemon: Sync) -> bytes:
+        inner = put(1, u32(daemon.state)) + put(2, daemon.interface + b"\0") + put(3, u32(daemon.syncid))
+        if self.sync_values:
+            inner += put(4, u16(daemon.maxlen)) + put(7, u16(daemon.port)) + put(8, bytes([daemon.ttl]))
+            inner += put(6 if len(daemon.group) == 16 else 5, daemon.group)
+        return put(3, inner)
 
     def _stats(self) -> bytes:
         numbers = {number: u32(number) for number in range(1, 11)}
@@ -375,7 +461,8 @@ class FakeSocket:
                 raise RefusedError(errno.ENOENT)
             elif flags & DUMP == DUMP:
                 records = self._kernel.dump(command, payload)
-                multi = [answer(bytes([command - 3, 1, 0, 0]) + record, FAMILY, 2) for record in records]
+                kind_of_record = NEW_DAEMON if command == GET_DAEMON else command - 3
+                multi = [answer(bytes([kind_of_record, 1, 0, 0]) + record, FAMILY, 2) for record in records]
                 done = answer(struct.pack("=i", 0), 3, 2)
                 # Several records in one datagram, as the real kernel sends them.
                 return [b"".join(multi[at : at + 7]) for at in range(0, len(multi), 7)] + [done]
