@@ -11,6 +11,7 @@ the director and returns what it prints; it fails the test when the program fail
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -46,7 +47,9 @@ def module() -> Callable[..., dict[str, Any]]:
             *(["--check"] if check else []),
         ]
         command += ["-m", f"linuxvirtualserver.lvs.{name}", "-a", json.dumps(arguments)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=180)
+        # molecule asks for colours, which would stand before the host's name.
+        plain = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+        done = subprocess.run(command, cwd=ROOT, env=plain, capture_output=True, text=True, check=False, timeout=180)
         lines = [line for line in done.stdout.splitlines() if line.startswith(f"{host} | ")]
         if not lines:
             raise AssertionError(done.stdout + done.stderr)
