@@ -38,7 +38,7 @@ SWITCHES = {
 }  # fmt: skip
 # ipvsadm -S prints an empty list where it has no name for the flags of a scheduler; the next word is an option then.
 MAY_BE_EMPTY = ("-b", "--sched-flags", "-p", "--persistent")
-DEFAULT_TIMEOUT = 300  # seconds, by ipvsadm
+DEFAULT_TIMEOUT = 360  # seconds, by ipvsadm's code; its manual says 300
 
 
 def render(config: list[dict[str, Any]]) -> str:

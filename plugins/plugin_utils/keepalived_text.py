@@ -195,4 +195,6 @@ def _real_server(
         else:
             what = "a health check" if inner.name in CHECKS else "not part of the table"
             reading.ignore(inner.line, f"{inner.name}: {what}")
+    if "fwmark" in service:
+        reading.rewrite_port(record, 0)  # keepalived does, ipvsadm does not
     return record

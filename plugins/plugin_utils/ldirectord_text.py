@@ -12,6 +12,7 @@ from .texts import Reading, WrongError, address_and_port, address_range, is_addr
 
 METHODS = {"gate": "dr", "masq": "nat", "ipip": "tun"}
 VIRTUAL = re.compile(r"virtual(6?)\s*=\s*(\S+)")
+DNS = 53  # the port whose services are by UDP unless the text says otherwise
 
 
 def parse(text: str, report: bool = False) -> Any:
@@ -36,7 +37,17 @@ def parse(text: str, report: bool = False) -> Any:
                 _inside(reading, line, entry, stripped.strip())
         except WrongError as exc:
             reading.wrong(line, exc)
+    for entry in reading.services.values():
+        _settle(entry)
     return reading.result(report)
+
+
+def _settle(entry: dict[str, Any]) -> None:
+    """What ldirectord does when all lines are known: some count only together with others."""
+    netmask, one_packet = entry.pop("netmask", None), entry.pop("ops", False)
+    if netmask is not None and entry["persistence"]:
+        entry["persistence"]["netmask"] = netmask
+    entry["one_packet"] = one_packet and entry.get("protocol") == "udp"
 
 
 def _virtual(reading: Reading, match: re.Match[str]) -> dict[str, Any]:
@@ -47,7 +58,7 @@ def _virtual(reading: Reading, match: re.Match[str]) -> dict[str, Any]:
         address, port = address_and_port(text)
         if not is_address(address) or port is None:
             raise WrongError(f"{text!r} is neither an address with a port nor a firewall mark")
-        entry = {"protocol": "tcp", "address": address, "port": port}
+        entry = {"protocol": "udp" if port == DNS else "tcp", "address": address, "port": port}
     entry.update(scheduler="wrr", persistence=None, realservers=[])
     key = (text, six, len(reading.services))  # the protocol, which may tell two of one address apart, comes later
     reading.services[key] = entry
@@ -56,18 +67,18 @@ def _virtual(reading: Reading, match: re.Match[str]) -> dict[str, Any]:
 
 def _inside(reading: Reading, line: int, entry: dict[str, Any], text: str) -> None:
     name, _equals, value = (part.strip().strip('"') for part in text.partition("="))
-    if name == "real":
+    if name in ("real", "real6"):
         entry["realservers"] += _real(entry, value)
     elif name == "scheduler":
         entry["scheduler"] = value
     elif name == "protocol" and "fwmark" not in entry:
         entry["protocol"] = value
     elif name == "persistent":
-        entry["persistence"] = {**(entry["persistence"] or {}), "timeout": number(value, name)}
+        entry["persistence"] = {"timeout": number(value, name)}
     elif name == "netmask":
-        entry["persistence"] = {**(entry["persistence"] or {}), "netmask": value}
+        entry["netmask"] = value
     elif name == "ops":
-        entry["one_packet"] = value == "yes"
+        entry["ops"] = value == "yes"
     else:
         reading.ignore(line, f"{name}: not part of the table")
 

@@ -59,14 +59,19 @@ class Reading:
         return {"config": config, "ignored": self.ignored} if report else config
 
     def _rewrite_ports(self, entry: dict[str, Any]) -> None:
-        """What the kernel does: only NAT translates ports, so a realserver by DR or Tun has the service's."""
-        own = entry.get("port", 0)
-        for other in entry["realservers"]:
-            if other.get("forwarding", "dr") in ("dr", "tun") and other.get("port", own) != own:
-                self.ignored.append(
-                    f"realserver {other['address']}: port {other['port']} becomes {own}, as packets are not rewritten"
-                )
-                other["port"] = own
+        """What ipvsadm does: only NAT translates ports, so one by DR or Tun has the service's, if that has one."""
+        if "fwmark" not in entry:
+            for other in entry["realservers"]:
+                self.rewrite_port(other, entry["port"])
+
+    def rewrite_port(self, realserver: dict[str, Any], port: int) -> None:
+        """Give a realserver by DR or Tun the port of its service."""
+        if realserver.get("forwarding", "dr") in ("dr", "tun") and realserver.get("port", port) != port:
+            self.ignored.append(
+                f"realserver {realserver['address']}: port {realserver['port']} becomes {port}, "
+                "as packets are not rewritten"
+            )
+            realserver["port"] = port
 
 
 def address_and_port(text: str, protocol: str = "tcp") -> tuple[str, int | None]:

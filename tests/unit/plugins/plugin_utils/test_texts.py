@@ -74,7 +74,7 @@ virtual=192.168.6.240:80
         netmask=255.255.255.0
         protocol=tcp
 virtual6=3
-        real=[2001:db8::2]:80 ipip 2
+        real6=[2001:db8::2]:80 ipip 2
         protocol=fwm
 """
 
@@ -147,6 +147,9 @@ def test_ipvsadm_as_people_write_it() -> None:
     ]
     assert result["ignored"] == ["line 10: --set: that is for module ipvs_timeouts"]
     assert ipvsadm_text.parse("-A -t 10.0.0.1:80\n-C\n") == []
+    assert ipvsadm_text.parse("-A -t 10.0.0.1:80 -p")[0]["persistence"]["timeout"] == 360
+    marks = ["-A -f 1 -s wlc", "-a -f 1 -r 10.0.0.2:80 -g -w 1"]  # ipvsadm rewrites ports of addresses only
+    assert lines(ipvsadm_text.parse("\n".join(marks))) == marks
 
 
 @pytest.mark.parametrize(
@@ -221,10 +224,28 @@ def test_ldirectord() -> None:
         "-a -t 192.168.6.240:80 -r 192.168.6.4:80 -g -w 5",
         "-a -t 192.168.6.240:80 -r 192.168.6.9:8080 -m -w 1",
         "-A -f 3 -6 -s wrr",
-        "-a -f 3 -6 -r [2001:db8::2]:0 -i -w 2 --tun-type ipip",
+        "-a -f 3 -6 -r [2001:db8::2]:80 -i -w 2 --tun-type ipip",
     ]
     assert "line 1: checktimeout: not part of the table" in result["ignored"]
-    assert "realserver 2001:db8::2: port 80 becomes 0, as packets are not rewritten" in result["ignored"]
+
+
+def test_what_ldirectord_means_by_lines_together() -> None:
+    """DNS is by UDP, a netmask counts with persistence only, and one-packet scheduling with UDP only."""
+    text = """
+virtual=10.0.0.1:domain
+    real=10.0.1.1 gate
+    netmask=255.255.255.0
+    ops=yes
+virtual=10.0.0.2:80
+    ops=yes
+    netmask=255.255.255.0
+    persistent=60
+"""
+    assert lines(ldirectord_text.parse(text)) == [
+        "-A -t 10.0.0.2:80 -s wrr -p 60 -M 255.255.255.0",
+        "-A -u 10.0.0.1:53 -s wrr -o",
+        "-a -u 10.0.0.1:53 -r 10.0.1.1:53 -g -w 1",
+    ]
 
 
 @pytest.mark.parametrize(
