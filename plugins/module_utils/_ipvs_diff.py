@@ -117,8 +117,11 @@ def target(wanted: list[WantedService], have: Table, state: str, ours: Callable[
         record = _service(service, entry, keep)
         destinations = _destinations(service, entry, keep, where, mistakes)
         if keep:
+            # What the kernel has already is not this run's mistake.
+            old = service_mistakes(entry.service) if entry is not None else []
             for text in service_mistakes(record):
-                mistakes.add(where, text)
+                if text not in old:
+                    mistakes.add(where, text)
         result[service.key] = Entry(record, destinations)
     mistakes.raise_any()
     return result
@@ -180,8 +183,10 @@ def _destinations(
         have = present.get(key)
         record = _destination(destination, have)
         if have != record:
+            old = destination_mistakes(wanted.key, have) if have is not None else []
             for text in destination_mistakes(wanted.key, record):
-                mistakes.add(f"{where}.realservers[{destination.position}]", text)
+                if text not in old:
+                    mistakes.add(f"{where}.realservers[{destination.position}]", text)
         result[key] = record
     return result
 

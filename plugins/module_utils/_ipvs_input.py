@@ -248,9 +248,10 @@ def service_mistakes(service: Service) -> list[str]:
 def destination_mistakes(service: ServiceKey, destination: Destination) -> list[str]:
     """The same for a realserver of that service."""
     found = []
-    family, _protocol, _address, service_port, _fwmark = service[:5]
+    family, _protocol, _address, service_port, fwmark = service[:5]
     forwarding = destination.forwarding
-    if forwarding in (model.DR, model.TUN) and destination.port != service_port:
+    # A mark has no port: there a realserver's is part of its name and nothing else.
+    if forwarding in (model.DR, model.TUN) and destination.port != service_port and not fwmark:
         found.append(
             f"port {destination.port} with forwarding {model.FORWARDING_NAMES[forwarding]}: packets reach the "
             f"realserver unchanged, so its port must be the service's, {service_port}; only nat translates ports"
@@ -281,13 +282,14 @@ def _family_word(family: int) -> str:
 class _Parser:
     """Reads one ``config``; addresses are parsed once however often they come."""
 
-    def __init__(self, keep: bool, pools: Any = None) -> None:
+    def __init__(self, keep: bool, pools: Any = None, judge: bool = True) -> None:
         self.keep = keep  # unstated fields keep the kernel's value: a record cannot be judged before it is known
+        self.judge = judge
         self.mistakes = Mistakes()
         self._addresses: dict[Any, tuple[int, bytes]] = {}
         self._pools = self._named_pools(pools)
-        # What a pool means depends on nothing of the service but its family and port: read once, shared by all.
-        self._read_pools: dict[tuple[str, int, int], _Pool] = {}
+        # What a pool means depends on family, port and being a mark alone: read once, shared by all.
+        self._read_pools: dict[tuple[str, int, int, bool], _Pool] = {}
 
     def _named_pools(self, pools: Any) -> dict[str, Any]:
         if not isinstance(pools, dict):
@@ -367,7 +369,7 @@ class _Parser:
         if flags & model.PERSISTENT:
             plain = plain._replace(timeout=model.DEFAULT_TIMEOUT)
         plain = plain._replace(**stated)
-        if not self.keep:
+        if self.judge and not self.keep:
             for text in service_mistakes(plain):
                 self.mistakes.add(where, text)
         pool: _Pool = (None, {}, {})
@@ -383,7 +385,7 @@ class _Parser:
         entries = self._pools.get(name) if isinstance(name, str) else None
         if entries is None:
             raise Mistake(f"pool {name!r} is none of pools{': ' * bool(self._pools)}{', '.join(sorted(self._pools))}")
-        place = (name, service[0], service[3])
+        place = (name, service[0], service[3], bool(service[4]))
         known = self._read_pools.get(place)
         if known is None:
             known = self._read_pools[place] = _as_pool(self._destinations(f"pools.{name}", service, entries))
@@ -458,7 +460,7 @@ class _Parser:
                 continue
             first[key] = index
             wanted.append(destination)
-            if not self.keep or "forwarding" in destination.stated:
+            if self.judge and (not self.keep or "forwarding" in destination.stated):
                 for text in destination_mistakes(service, destination.plain):
                     self.mistakes.add(place(index), text)
         return wanted
@@ -502,13 +504,16 @@ class _Parser:
         return stated
 
 
-def parse(config: Any, restrict: Any, keep: bool, pools: Any = None) -> tuple[list[WantedService], list[Restriction]]:
+def parse(
+    config: Any, restrict: Any, keep: bool, pools: Any = None, judge: bool = True
+) -> tuple[list[WantedService], list[Restriction]]:
     """``config`` and ``restrict``, or one error that names every mistake in them.
 
     ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``). ``pools`` are lists of
-    realservers that services name instead of writing them out.
+    realservers that services name instead of writing them out. Without ``judge`` whole records are taken as they are:
+    a kernel had them, so a kernel takes them, however little sense they make.
     """
-    parser = _Parser(keep, pools)
+    parser = _Parser(keep, pools, judge)
     restrictions = _restrictions(restrict or [], parser)
     wanted = parser.services(config or [])
     if restrictions:

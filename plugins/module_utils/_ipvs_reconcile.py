@@ -120,8 +120,12 @@ def reconcile(
     pools: dict[str, Any] | None = None,
     src: str | None = None,
     guard: dict[str, Any] | None = None,
+    judge: bool = True,
 ) -> dict[str, Any]:
-    """What module ``ipvs`` does; its options are documented there. Returns the module's results."""
+    """What module ``ipvs`` does; its options are documented there. Returns the module's results.
+
+    Without ``judge`` the config is what a kernel had, and is not asked whether it makes sense.
+    """
     if src is not None:
         source = saved_table.load(src)
         if source is None:
@@ -132,7 +136,7 @@ def reconcile(
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
     if drain_timeout < 0:
         raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
-    wanted, restrictions = parse(config, restrict, keep=state in KEEPING, pools=pools)
+    wanted, restrictions = parse(config, restrict, state in KEEPING, pools, judge)
     if state == OVERRIDDEN and not wanted and not allow_empty:
         raise LvsError(
             "state overridden with an empty config would delete every service that is ours. "
@@ -162,7 +166,7 @@ def restore(path: str, environment: Environment | None = None) -> dict[str, Any]
     previous = saved_table.load(path)
     if previous is None:
         return {"changed": False, "commands": [], "notes": [f"{path} does not exist; there is nothing to restore."]}
-    wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools)
+    wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools, judge=False)
     restrictions = parse_restrict(previous.restrict)
     everything = previous.restrict is None
     state = OVERRIDDEN if restrictions or everything else REPLACED
@@ -313,7 +317,7 @@ def _saved_table(previous: saved_table.Saved | None, path: str) -> Table:
     if previous is None:
         return {}
     try:
-        wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools)
+        wanted, _none = parse(previous.config, None, keep=False, pools=previous.pools, judge=False)
         return target(wanted, {}, REPLACED, lambda key: False)
     except LvsError as exc:
         raise LvsError(f"The saved table {path} cannot be used. {exc.message}", **exc.details) from exc

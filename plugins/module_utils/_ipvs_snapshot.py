@@ -98,6 +98,7 @@ def bring_back(
             allow_empty=True,
             check=check,
             environment=environment,
+            judge=False,
         )
         parts = [*parts, table, *(settings(check) if sync else [])]
     return {

@@ -153,6 +153,18 @@ def test_a_service_that_the_kernels_values_make_wrong_is_refused() -> None:
         merged(table(service()), service(one_packet=True))
 
 
+def test_what_the_kernel_has_already_is_not_this_runs_mistake() -> None:
+    """Other programs write records that would be refused here; they can still be edited and drained."""
+    (entry,) = table(service(80, "10.0.0.1")).values()
+    (odd,) = (destination._replace(port=8080) for destination in entry.destinations.values())
+    odd_service = entry.service._replace(flags=model.ONE_PACKET)
+    have = {entry.service.key: model.Entry(odd_service, {odd.key: odd})}
+    edit = service(80) | {"realservers": [{"address": "10.0.0.1", "port": 8080, "weight": 0}]}
+    assert merged(have, edit) == ["-e -t 192.168.1.110:80 -r 10.0.0.1:8080 -g -w 0"]
+    with pytest.raises(LvsError, match="port 9 with"):
+        merged(have, service(80) | {"realservers": [{"address": "10.0.0.1", "port": 9}]})
+
+
 def test_keep_keeps_the_weight_when_all_else_is_replaced() -> None:
     wanted, _none = parse(
         [

@@ -205,10 +205,19 @@ def test_the_same_mark_may_be_one_service_of_each_family() -> None:
     assert mistakes([{"fwmark": 0}]) == ["config[0]: fwmark 0 is outside of 1 to 4294967295"]
 
 
-def test_a_realserver_of_a_mark_has_port_0_unless_nat_translates() -> None:
+def test_a_realserver_of_a_mark_has_port_0_unless_another_is_stated() -> None:
     assert one(fwmark=1, realservers=[{"address": "10.0.0.1"}]).destinations[0].plain.port == 0
     assert one(fwmark=1, realservers=[{"address": "10.0.0.1", "port": 80, "forwarding": "nat"}])
-    assert "the service's, 0" in mistakes([{"fwmark": 1, "realservers": [{"address": "10.0.0.1", "port": 80}]}])[0]
+    for forwarding in ("dr", "tun"):  # `ipvsadm -a -f 1 -r 10.0.0.1:80 -g` keeps the port as well
+        entry = {"address": "10.0.0.1", "port": 80, "forwarding": forwarding}
+        assert one(fwmark=1, realservers=[entry]).destinations[0].plain.port == 80
+
+
+def test_a_pool_is_judged_for_marks_and_for_port_0_apart() -> None:
+    pools = {"web": [{"address": "10.0.0.2", "port": 80}]}
+    every_port = {"address": "10.0.0.1", "port": 0, "persistence": {}, "pool": "web"}
+    with pytest.raises(LvsError, match="must be the service's, 0"):
+        parse([{"fwmark": 1, "pool": "web"}, every_port], None, keep=False, pools=pools)
 
 
 def test_port_0_needs_persistence() -> None:

@@ -542,6 +542,26 @@ def test_what_is_wanted_is_saved_for_root_alone(machine: Machine, path: Path) ->
     assert list(path.parent.iterdir()) == [path]
 
 
+def odd(machine: Machine) -> None:
+    """A realserver and a service as other programs write them, and as they would be refused here."""
+    machine.run([service(80, "10.0.0.1")])
+    (svc,) = machine.kernel.table.values()
+    svc.flags |= 0x4  # one-packet scheduling of TCP
+    (dest,) = svc.dests.values()
+    dest.port = 8080
+    svc.dests = {dest.key: dest}
+
+
+def test_records_of_others_can_be_saved_and_come_back(machine: Machine, path: Path) -> None:
+    odd(machine)
+    machine.run([service(80, "10.0.0.2")], save=str(path))
+    assert not machine.run([service(80, "10.0.0.2")], save=str(path))["changed"]
+    before = machine.kernel.copy()
+    machine.kernel.table.clear()
+    reconcile_file.restore(str(path), machine.environment)
+    assert machine.kernel.copy() == before
+
+
 def test_the_same_table_is_not_saved_again(machine: Machine, path: Path) -> None:
     machine.run([service(80, "10.0.0.1")], save=str(path))
     before = path.stat()

@@ -374,6 +374,17 @@ def test_a_snapshot_leads_back_to_everything(director: Director) -> None:
     assert not director.restore()["changed"]
 
 
+def test_a_snapshot_leads_back_to_records_that_would_be_refused_as_input(director: Director) -> None:
+    director.ipvs(WEB)
+    (svc,) = director.kernel.table.values()
+    svc.flags |= 0x4  # one-packet scheduling of TCP, as other programs write it
+    before = director.state()
+    take(director.path, environment=director.environment)
+    director.ipvs(state="overridden", allow_empty=True)
+    director.restore()
+    assert director.state() == before
+
+
 def test_a_snapshot_of_some_services_leaves_the_others(director: Director) -> None:
     director.ipvs(WEB, DNS)
     take(director.path, [{"port": 80}], environment=director.environment)
