@@ -105,8 +105,8 @@ options:
           port:
             description:
               - Port of the realserver, V(0) to V(65535). The default is the service's port, V(0) for a firewall mark.
-              - Only V(nat) translates ports. With V(dr) and V(tun) a port that is not the service's is refused. A firewall
-                mark has none; there any port is taken, and changes nothing.
+              - Only V(nat) translates ports. With V(dr) and V(tun) a port that is not the service's is refused.
+              - A firewall mark has none; there any port is taken, and changes nothing.
             type: int
           forwarding:
             description:
