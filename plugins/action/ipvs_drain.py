@@ -1,7 +1,7 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calls module ipvs_drain again and again while it waits, and says each time what is left."""
+"""Calls module ipvs_drain again and again while it waits, and says each time how far it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible.utils.display import Display
 
 # How long one call waits, in seconds; then a line is shown.
 SLICE = 5
-DEFAULT_TIMEOUT = 60
+DEFAULT_TIMEOUT, DEFAULT_INTERVAL = 60, 30
 
 display = Display()
 
@@ -29,7 +29,11 @@ class ActionModule(ActionBase):
             timeout = int(arguments.get("timeout", DEFAULT_TIMEOUT))
         except (TypeError, ValueError):
             timeout = 0  # the module refuses it
-        if self._task.check_mode or arguments.get("state") == "restored" or timeout <= SLICE:
+        if self._task.check_mode:
+            return self._execute_module(module_args=arguments, task_vars=task_vars)
+        if arguments.get("state") == "restored" and _steps(arguments):
+            return self._ramp(arguments, task_vars)
+        if arguments.get("state") == "restored" or timeout <= SLICE:
             return self._execute_module(module_args=arguments, task_vars=task_vars)
         end = time.monotonic() + timeout
         results: list[dict[str, Any]] = []
@@ -45,6 +49,44 @@ class ActionModule(ActionBase):
             display.display(f"{_host(task_vars)}: {_left(results[-1])}; {remaining - SLICE} seconds to go")
 
 
+    def _ramp(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """One step a call, with the time between them spent here."""
+        ramp = arguments["ramp"]
+        started = time.monotonic()
+        results: list[dict[str, Any]] = []
+        while True:
+            part = {**arguments, "ramp": {**ramp, "at_most": 1}}
+            results.append(self._execute_module(module_args=part, task_vars=task_vars))
+            if results[-1].get("failed") or results[-1].get("finished", True):
+                return {**_together(results), "waited": round(time.monotonic() - started, 1)}
+            display.display(f"{_host(task_vars)}: {_weights(results[-1])}")
+            time.sleep(float(ramp.get("interval", DEFAULT_INTERVAL)))
+
+
+def _steps(arguments: dict[str, Any]) -> bool:
+    """Whether there are steps to show; what is wrong about them the module says."""
+    ramp = arguments.get("ramp")
+    if not isinstance(ramp, dict) or ramp.get("at_most") is not None:
+        return False
+    try:
+        return int(ramp.get("interval", DEFAULT_INTERVAL)) > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def _service(row: dict[str, Any]) -> str:
+    return f"fwmark {row['fwmark']}" if "fwmark" in row else f"{row['address']} port {row['port']}"
+
+
+def _weights(result: dict[str, Any]) -> str:
+    """The weights of a step, and where they lead."""
+    return "; ".join(
+        f"{row['realserver']['address']} of {_service(row)} has weight {row['weight']}"
+        + (f" of {row['remembered_weight']}" if row["remembered_weight"] is not None else "")
+        for row in result.get("realservers", ())
+    )
+
+
 def _host(task_vars: dict[str, Any] | None) -> str:
     return str((task_vars or {}).get("inventory_hostname", "director"))
 
@@ -55,8 +97,7 @@ def _left(result: dict[str, Any]) -> str:
     for row in result.get("realservers", ()):
         counts = [f"{row[name]} {name}" for name in ("active", "inactive", "persistent") if row[name]]
         if counts:
-            service = f"fwmark {row['fwmark']}" if "fwmark" in row else f"{row['address']} port {row['port']}"
-            texts.append(f"{row['realserver']['address']} of {service} has {', '.join(counts)}")
+            texts.append(f"{row['realserver']['address']} of {_service(row)} has {', '.join(counts)}")
     return "; ".join(texts) or "no connections are left"
 
 

@@ -93,7 +93,11 @@ DRAIN: dict[str, Any] = {
     "on_timeout": {"type": "str", "choices": ["fail", "keep", "delete"], "default": "fail"},
     "ramp": {
         "type": "dict",
-        "options": {"steps": {"type": "int", "default": 5}, "interval": {"type": "int", "default": 30}},
+        "options": {
+            "steps": {"type": "int", "default": 5},
+            "interval": {"type": "int", "default": 30},
+            "at_most": {"type": "int"},
+        },
     },
     "weight": {"type": "int"},
     "allow_empty": {"type": "bool", "default": False},

@@ -10,6 +10,7 @@ from typing import Any, Iterable, NamedTuple
 
 from . import _ipvs_drained as drained
 from . import _ipvs_model as model
+from . import _ipvs_saved as saved_table
 from ._errors import LvsError
 from ._ipvs_diff import DETACHED, MERGED
 from ._ipvs_input import (
@@ -23,7 +24,7 @@ from ._ipvs_input import (
 )
 from ._ipvs_kernel import KernelTable
 from ._ipvs_model import Connections, Destination, DestinationKey, ServiceKey, Table
-from ._ipvs_reconcile import POLL_SECONDS, Environment, Request, reconcile, report, run
+from ._ipvs_reconcile import POLL_SECONDS, Environment, Request, reconcile, report, run, saved_services
 from ._kernel_modules import KernelModules
 
 DRAINED, RESTORED = "drained", "restored"
@@ -46,6 +47,7 @@ class Wish(NamedTuple):
     on_timeout: str = FAIL
     steps: int = 1
     interval: float = 30
+    at_most: int | None = None
     weight: int | None = None
     allow_empty: bool = False
     save: str | None = None
@@ -94,6 +96,7 @@ class _Run:
         _check_numbers(wish)
         self._reports: list[dict[str, Any]] = []
         self._counted: dict[tuple[ServiceKey, DestinationKey], Connections] = {}
+        self._weights: dict[tuple[ServiceKey, DestinationKey], int] = {}
         self._started = environment.clock()
         self._finished = True
         self._notes: list[str] = []
@@ -139,12 +142,18 @@ class _Run:
                 missing.append(model.address_text(family, packed) + (f" port {port}" if port is not None else ""))
         if missing:
             where = "that restrict names" if self._wish.restrict is not None else "of the IPVS table"
-            raise LvsError(
-                f"No service {where} has realserver {', '.join(missing)}; nothing was changed. "
-                "Look at the table with module ipvs_info.",
-                missing=missing,
-            )
+            text = f"No service {where} has realserver {', '.join(missing)}"
+            if not self._deletes:
+                raise LvsError(
+                    f"{text}; nothing was changed. Look at the table with module ipvs_info.", missing=missing
+                )
+            self._notes.append(f"{text}, as if it had been deleted before.")
         return Found({key: content[key] for key in dict.fromkeys(key for key, _place in places)}, places)
+
+    @property
+    def _deletes(self) -> bool:
+        """Whether the realservers may have been deleted by an earlier run of the same."""
+        return self._wish.state == DRAINED and DELETE in (self._wish.then, self._wish.on_timeout)
 
     def _ours(self, key: ServiceKey) -> bool:
         return self._wish.restrict is None or any(entry.matches(key) for entry in self._restrictions)
@@ -185,6 +194,7 @@ class _Run:
                 "State the weight that it is to get."
             )
         # Who has more already keeps it until the last step; who has no weight at all starts with a part of it.
+        left = self._wish.at_most or self._wish.steps
         for step in range(1, self._wish.steps + 1):
             last = step == self._wish.steps
             weights = {
@@ -193,20 +203,25 @@ class _Run:
             }
             if not last and all(found.record(place).weight >= weights[place] for place in weights):
                 continue  # a run that was interrupted came as far as this
+            if not left:
+                self._finished = False
+                break
+            left -= 1
             with self._environment.exclusive(self._wish.check):
                 self._set(found, weights)
                 if last and not self._wish.check:
                     memory = drained.load(path)
                     drained.store({place: entry for place, entry in memory.items() if place not in goal}, path)
-            if not last and not self._wish.check:
+            if not last and left and not self._wish.check:
                 self._environment.sleep(self._wish.interval)
-        if self._reports:
+        if self._reports and self._finished:
             self._reports[-1]["changed"] |= any(place in memory for place in goal)
 
     def _set(self, found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int]) -> None:
         wanted = _only_weights(found, weights)
         request = Request(wanted, MERGED, lambda key: False, check=self._wish.check, holds=False)
         self._reports.append(report(run(request, self._environment), full=False))
+        self._weights.update(weights)
 
     # ---- waiting
 
@@ -262,18 +277,29 @@ class _Run:
             )
         if action != DELETE:
             return False
+        places = dict.fromkeys(found.places)
+        places.update(dict.fromkeys(self._elsewhere()))
         config = [
             {
                 **model.service_name(key),
-                "realservers": [model.destination_name(place[1]) for place in found.places if place[0] == key],
+                "realservers": [model.destination_name(place) for owner, place in places if owner == key],
             }
-            for key in found.table
+            for key in dict.fromkeys(owner for owner, _place in places)
         ]
         result = reconcile(
             config, DETACHED, restrict=[], save=wish.save, check=wish.check, environment=self._environment
         )
         self._reports.append(result)
         return True
+
+    def _elsewhere(self) -> list[tuple[ServiceKey, DestinationKey]]:
+        """The realservers that are only remembered or saved: a run that was interrupted had deleted them before."""
+        found = list(drained.load(self._environment.memory()))
+        path = self._wish.save
+        for key, entry in (saved_services(saved_table.load(path), path) if path else {}).items():
+            found += [(key, place) for place in entry.destinations]
+        wanted = set(self._wanted)
+        return [(key, place) for key, place in found if self._ours(key) and wanted & {(*place[:2], None), place}]
 
     # ---- results
 
@@ -286,7 +312,7 @@ class _Run:
             "after": changing[-1]["after"],
             "commands": [command for entry in reports for command in entry["commands"]],
             "diff": {**changing[-1]["diff"], "before": changing[0]["diff"]["before"]},
-            "notes": [note for entry in reports for note in entry["notes"]],
+            "notes": self._notes + [note for entry in reports for note in entry["notes"]],
             "realservers": self._rows(found, gone),
             "finished": self._finished,
             "waited": round(waited, 1),
@@ -302,6 +328,7 @@ class _Run:
                 {
                     **model.service_name(place[0]),
                     "realserver": model.destination_name(place[1]),
+                    "weight": None if gone else self._weights.get(place, found.record(place).weight),
                     "remembered_weight": remembered.weight if remembered and not gone else None,
                     **counted.get(place, Connections(0, 0, 0))._asdict(),
                 }
@@ -356,6 +383,8 @@ def _check_numbers(wish: Wish) -> None:
         ("ramp.steps", wish.steps, 1, MAX_STEPS),
         ("ramp.interval", wish.interval, 0, MAX_SECONDS),
     ]
+    if wish.at_most is not None:
+        checks.append(("ramp.at_most", wish.at_most, 1, MAX_STEPS))
     if wish.weight is not None:
         checks.append(("weight", wish.weight, 0, 2147483647))
     for name, value, low, high in checks:

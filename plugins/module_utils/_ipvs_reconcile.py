@@ -146,7 +146,7 @@ def reconcile(
     environment = environment or Environment(KernelModules())
     with environment.exclusive(check):
         previous = saved_table.load(save) if save else None
-        saved = _saved_table(previous, save or "")
+        saved = saved_services(previous, save or "")
         # An empty `restrict` is no word for everything: it may be the empty result of a template.
         ours = _ownership(restrictions, saved, everything=restrict is None and not save)
         outcome = run(Request(wanted, state, ours, drain_timeout, full, check, limits), environment)
@@ -313,7 +313,8 @@ def _ownership(restrictions: list[Restriction], saved: Table, everything: bool) 
     return lambda key: key in saved or any(restriction.matches(key) for restriction in restrictions)
 
 
-def _saved_table(previous: saved_table.Saved | None, path: str) -> Table:
+def saved_services(previous: saved_table.Saved | None, path: str) -> Table:
+    """The services of a saved table."""
     if previous is None:
         return {}
     try:
@@ -326,6 +327,9 @@ def _saved_table(previous: saved_table.Saved | None, path: str) -> Table:
 def _content_to_save(want: Table, saved: Table, wanted: list[WantedService], state: str) -> Table:
     if state == OVERRIDDEN:
         return want
+    if state == DETACHED:  # takes away from what is saved, whether or not the kernel has it, and adds no service to it
+        left = target(wanted, saved, state, lambda key: False)
+        return {**saved, **{key: want.get(key, entry) for key, entry in left.items()}}
     named = {service.key for service in wanted}
     return {**{key: entry for key, entry in saved.items() if key not in named}, **want}
 

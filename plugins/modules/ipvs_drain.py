@@ -16,7 +16,8 @@ description:
   - The weight is remembered on the host before it is taken, over a reboot, too. Until O(state=restored) gives it back,
     module M(linuxvirtualserver.lvs.ipvs) leaves the realserver at weight 0 whatever it is asked for.
   - An interrupted run is resumed by running it again.
-  - While it waits, a line every few seconds tells how many connections are left.
+  - While it waits, a line every few seconds tells how many connections are left, and one after each step of
+    O(ramp) the weights.
   - Clients with a persistence template still reach a drained realserver, unless the director's sysctl
     C(net.ipv4.vs.expire_quiescent_template) is 1.
 requirements:
@@ -37,7 +38,9 @@ attributes:
     support: full
 options:
   realservers:
-    description: The realservers. It is an error if no service has one of them.
+    description:
+      - The realservers. It is an error if no service has one of them, unless O(then) or O(on_timeout) is V(delete).
+        Then an earlier run may have deleted it, which RV(notes) says.
     type: list
     elements: dict
     required: true
@@ -96,6 +99,11 @@ options:
         description: Seconds between two steps, V(0) to V(604800).
         type: int
         default: 30
+      at_most:
+        description:
+          - How many steps this run takes, V(1) to V(100), to look at the realservers before the next run goes on.
+            RV(finished) tells whether that was the last one. The default is all.
+        type: int
   weight:
     description: With O(state=restored), the weight to give in place of the remembered one, V(0) to V(2147483647).
     type: int
@@ -105,7 +113,7 @@ options:
     default: false
   save:
     description:
-      - With O(then=delete), path of the saved table from which the realservers are deleted as well, such as
+      - If realservers are deleted, path of the saved table from which they are deleted as well, such as
         V(/etc/lvs/ipvs.json).
     type: path
 seealso:
@@ -153,7 +161,8 @@ after:
   type: list
   elements: dict
 realservers:
-  description: Each realserver of each service, with its connections at the end and the weight that it gets back.
+  description: Each realserver of each service, with its connections and its weight at the end, and the weight that it
+    gets back.
   returned: success, and when time was over
   type: list
   elements: dict
@@ -162,12 +171,13 @@ realservers:
       address: 192.168.1.110
       port: 80
       realserver: {address: 192.168.1.2, port: 80}
+      weight: 0
       remembered_weight: 1
       active: 0
       inactive: 3
       persistent: 0
 finished:
-  description: Whether nothing was left to wait for.
+  description: Whether nothing was left to wait for, and no step of O(ramp) to take.
   returned: success, and when time was over
   type: bool
 waited:

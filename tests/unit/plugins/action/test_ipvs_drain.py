@@ -35,8 +35,10 @@ class Host:
         self.answers = list(answers)
         self.calls: list[dict[str, Any]] = []
         self.shown: list[str] = []
+        self.sleeps: list[float] = []
         self.time = 0.0
         monkeypatch.setattr(time, "monotonic", lambda: self.time)
+        monkeypatch.setattr(time, "sleep", self.sleeps.append)
         monkeypatch.setattr(action.display, "display", self.shown.append)
         monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
 
@@ -72,6 +74,24 @@ def test_the_last_slice_does_what_was_asked_for(monkeypatch: pytest.MonkeyPatch)
     result = host.run(realservers=[], timeout=12, on_timeout="fail")
     assert [(call["timeout"], call["on_timeout"]) for call in host.calls] == [(5, "keep"), (5, "keep"), (2, "fail")]
     assert result["failed"]
+
+
+def test_the_weights_are_shown_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"fwmark": 1, "realserver": {"address": "10.0.0.1"}, "weight": 3, "remembered_weight": 10}
+    step = {"finished": False, "changed": True, "realservers": [row], "commands": ["-e 3"]}
+    host = Host(monkeypatch, step, {**step, "finished": True, "commands": ["-e 10"]})
+    result = host.run(state="restored", ramp={"steps": 2, "interval": 7})
+    assert [call["ramp"] for call in host.calls] == [{"steps": 2, "interval": 7, "at_most": 1}] * 2
+    assert host.shown == ["director: 10.0.0.1 of fwmark 1 has weight 3 of 10"]
+    assert host.sleeps == [7]
+    assert result["commands"] == ["-e 3", "-e 10"]
+
+
+@pytest.mark.parametrize("ramp", [{"interval": 0}, {"interval": "soon"}, {"at_most": 1}, "no"])
+def test_steps_without_time_between_them_are_one_call(monkeypatch: pytest.MonkeyPatch, ramp: Any) -> None:
+    host = Host(monkeypatch, answer(True))
+    host.run(state="restored", ramp=ramp)
+    assert host.calls == [{"state": "restored", "ramp": ramp}]
 
 
 def test_a_failure_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

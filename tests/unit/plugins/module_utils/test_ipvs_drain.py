@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,39 @@ def test_who_is_nowhere_is_an_error(director: Director) -> None:
     assert director.kernel.writes == []
 
 
+def test_who_was_deleted_before_is_no_error_where_deleting_is_asked_for(director: Director) -> None:
+    director.drain(then="delete")
+    again = director.drain(then="delete")
+    assert not again["changed"]
+    assert again["finished"]
+    assert again["notes"] == ["No service of the IPVS table has realserver 10.0.0.1, as if it had been deleted before."]
+    assert director.drain(RS1, RS2, then="delete", allow_empty=True)["changed"]
+    assert director.weights(RS2) == {}
+
+
+def test_a_deletion_that_was_interrupted_is_completed(director: Director, tmp_path: Path) -> None:
+    """The table was written, but neither the memory nor the saved table."""
+    path = str(tmp_path / "ipvs.json")
+    engine.reconcile([director.service("tcp", 80, 2)], environment=director.environment, save=path)
+    director.drain()
+    for svc in director.kernel.table.values():
+        svc.dests = {key: dest for key, dest in svc.dests.items() if dest.addr[3] != 1}
+    director.drain(then="delete", save=path)
+    assert director.memory() == []
+    (entry,) = json.loads((tmp_path / "ipvs.json").read_text())["config"]
+    assert [other["address"] for other in entry["realservers"]] == [RS2]
+    director.run([director.service("tcp", 80, 2)])
+    assert director.weights() == {80: 2}
+
+
+def test_deleting_takes_from_the_saved_table_and_adds_no_service_to_it(director: Director, tmp_path: Path) -> None:
+    path = tmp_path / "ipvs.json"
+    engine.reconcile([director.service("tcp", 80, 2)], environment=director.environment, save=str(path))
+    director.drain(then="delete", save=str(path))
+    (entry,) = json.loads(path.read_text())["config"]
+    assert (entry["protocol"], [other["address"] for other in entry["realservers"]]) == ("tcp", [RS2])
+
+
 def test_the_remembered_weight_comes_back_once(director: Director) -> None:
     director.drain()
     assert director.restore()["changed"]
@@ -248,6 +282,21 @@ def test_an_interrupted_ramp_goes_on_where_it_was(director: Director) -> None:
     director.restore(restrict=[{"port": 80}], steps=4, interval=30)
     assert seen == [5, 8]
     assert director.weights()[80] == 10
+
+
+def test_a_ramp_step_by_step(director: Director) -> None:
+    director.run([director.service("tcp", 80, 10)])
+    director.drain()
+    director.sleeps.clear()
+    seen = []
+    for _call in range(4):
+        result = director.restore(restrict=[{"port": 80}], steps=4, interval=30, at_most=1)
+        (row,) = result["realservers"]
+        seen.append((row["weight"], row["remembered_weight"], result["finished"]))
+    assert seen == [(3, 10, False), (5, 10, False), (8, 10, False), (10, None, True)]
+    assert director.sleeps == []
+    with pytest.raises(LvsError, match=r"ramp\.at_most: 0 is outside"):
+        director.restore(at_most=0)
 
 
 def test_an_interrupted_drain_is_resumed_with_the_weight_of_old(director: Director) -> None:
