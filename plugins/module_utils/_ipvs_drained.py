@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, NamedTuple, Tuple
 from . import _files
 from . import _ipvs_model as model
 from ._errors import LvsError
-from ._ipvs_input import WantedService, parse
+from ._ipvs_input import MAX_WEIGHT, Mistake, WantedService, parse, parse_integer
 from ._ipvs_model import DestinationKey, ServiceKey, Table
 
 # Beside the ledger: it must outlive a reboot, or the boot would give a drained realserver its weight back.
@@ -49,7 +49,7 @@ def load(path: str) -> Memory:
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']!r}")
         return dict(_entry(row) for row in content["drained"])
-    except (ValueError, KeyError, TypeError, LvsError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError, Mistake, LvsError) as exc:
         raise LvsError(
             f"Reading {path}, which remembers the weights of drained realservers, failed: {exc}. Remove it, and set "
             "the weights of realservers that are drained by hand."
@@ -126,4 +126,5 @@ def with_weights(table: Table, memory: Memory) -> Table:
 def _entry(row: dict[str, Any]) -> tuple[tuple[ServiceKey, DestinationKey], Drained]:
     wanted, _none = parse([{**row["service"], "realservers": [row["realserver"]]}], None, keep=True)
     (destination,) = wanted[0].destinations or []
-    return (wanted[0].key, destination.key), Drained(int(row["weight"]), float(row["since"]))
+    weight = parse_integer(row["weight"], 0, MAX_WEIGHT, "weight")
+    return (wanted[0].key, destination.key), Drained(weight, float(row["since"]))

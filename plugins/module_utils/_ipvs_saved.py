@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import tempfile
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ._errors import LvsError
 
@@ -27,6 +27,20 @@ class Saved(NamedTuple):
 
 
 SETTINGS = ("timeouts", "sync")
+
+
+def _rows(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
+# What is in the parts is checked where they are used.
+_SHAPES: dict[str, Callable[[Any], bool]] = {
+    "restrict": _rows,
+    "config": _rows,
+    "pools": lambda value: isinstance(value, dict),
+    "timeouts": lambda value: isinstance(value, dict),
+    "sync": lambda value: _rows(value) and all(isinstance(row.get("role"), str) for row in value),
+}
 
 
 def render(restrict: list[dict[str, Any]] | None, config: list[dict[str, Any]], settings: dict[str, Any]) -> str:
@@ -76,7 +90,7 @@ def load(path: str) -> Saved | None:
         try:
             text = stream.read()
             content = json.loads(text)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise LvsError(
                 f"Reading the saved table {path} failed: it is not valid JSON ({exc}). "
                 "Remove it; the next run writes it anew."
@@ -85,6 +99,12 @@ def load(path: str) -> Saved | None:
         raise LvsError(
             f"Reading the saved table {path} failed: it is not of version {VERSION}. Remove it, or use the version of "
             "linuxvirtualserver.lvs that wrote it."
+        )
+    wrong = [name for name, fits in _SHAPES.items() if content.get(name) is not None and not fits(content[name])]
+    if wrong:
+        raise LvsError(
+            f"Reading the saved table {path} failed: its {', '.join(wrong)} cannot be what was written there. "
+            "Remove it; the next run writes it anew."
         )
     settings = {name: content[name] for name in SETTINGS if content.get(name)}
     return Saved(content.get("restrict"), content.get("config") or [], content.get("pools") or {}, settings, text)

@@ -176,7 +176,7 @@ def parse_daemons(entries: Any, state: str) -> dict[str, dict[str, Any]]:
 def _parse_daemon(entry: Any, state: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(entry, dict):
         raise Mistake(f"{entry!r} is not a dictionary")
-    unknown = sorted(set(entry) - DAEMON_OPTIONS)
+    unknown = sorted(map(str, set(entry) - DAEMON_OPTIONS))
     if unknown:
         raise Mistake(f"unknown option {', '.join(unknown)}; a daemon has {', '.join(sorted(DAEMON_OPTIONS))}")
     parse_choice(entry.get("role"), ROLES, "role")
