@@ -84,7 +84,13 @@ def _allowed(read: Callable[[], _Result]) -> _Result:
     except GenlError as exc:
         if exc.errno == errno.EPERM:
             raise LvsError(_NOT_ALLOWED.format(what="Reading")) from exc
+        if exc.errno == errno.ENOENT:  # nothing that is read can be missing but all of it
+            raise Unloaded(_UNLOADED) from exc
         raise
+
+
+class Unloaded(LvsError):
+    """Module ip_vs went away, and its table with it."""
 
 
 class Failure(NamedTuple):
@@ -304,6 +310,8 @@ class KernelTable:
             if exc.errno == errno.EPERM:
                 raise LvsError(_NOT_ALLOWED.format(what="Changing")) from exc
             raise
+        if errno.ENOENT in result.failed.values():
+            self.request(wire.GET_INFO, b"", _READING)  # that, or the whole of IPVS is missing
         return [Failure(operations[index], number) for index, number in sorted(result.failed.items())]
 
 
@@ -406,6 +414,11 @@ def _whole_service(service: Service) -> bytes:
 
 
 # ---- words
+
+_UNLOADED = (
+    "Module ip_vs was unloaded during this run. There is no table now, which is the same as an empty one. Run again to "
+    "load the module and fill it."
+)
 
 _NOT_ALLOWED = (
     "{what} the IPVS table is not allowed: the kernel answered EPERM. It needs root (CAP_NET_ADMIN) in the initial "

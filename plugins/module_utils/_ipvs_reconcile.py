@@ -37,7 +37,7 @@ from ._ipvs_diff import (
 )
 from ._ipvs_guard import Guard, parse_guard
 from ._ipvs_input import Restriction, WantedService, parse, parse_restrict
-from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable
+from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable, Unloaded
 from ._ipvs_lock import Lock
 from ._ipvs_model import Connections, DestinationKey, ServiceKey, Table
 from ._ipvs_strangers import strangers
@@ -49,7 +49,7 @@ PAUSE_SECONDS = 0.2  # before trying again what the kernel had no room for
 RENEW_SECONDS = (0.5, 1.0, 2.0, 4.0)
 POLL_SECONDS = 0.5  # between two looks at the connections of realservers that drain
 SHOWN_FAILURES = 10
-# Ansible looks at every value of a result several times: beyond this many writes it holds the first of them.
+# Ansible looks at every value of a result several times: beyond this many writes or records it holds the first of them.
 SHOWN_OPERATIONS = 5000
 
 # Somebody else changed the table meanwhile: read again, compare again.
@@ -254,9 +254,9 @@ def _held(stated: Table, want: Table) -> list[str]:
 def report(outcome: Outcome, full: bool) -> dict[str, Any]:
     """A run's outcome as the results of a module."""
     before, after, keys = outcome.before, outcome.after, outcome.keys
-    truncated = not full and len(outcome.operations) > SHOWN_OPERATIONS
-    if truncated:
-        keys = _first(keys, before, after)
+    shown = keys if full else _first(keys, before, after)
+    truncated = not full and (len(outcome.operations) > SHOWN_OPERATIONS or len(shown) < len(keys))
+    keys = shown
     changed_before = {key: before[key] for key in keys if key in before}
     changed_after = {key: after[key] for key in keys if key in after}
     return {
@@ -277,6 +277,7 @@ def report(outcome: Outcome, full: bool) -> dict[str, Any]:
                 "persistent": connections.persistent if connections else 0,
             }
             for (service, place), connections in outcome.leaving.items()
+            if not truncated or service in changed_before
         ],
         "diff": {
             "before_header": "IPVS table (ipvsadm -S -n)",
@@ -289,12 +290,12 @@ def report(outcome: Outcome, full: bool) -> dict[str, Any]:
 
 
 def _first(keys: list[ServiceKey], before: Table, after: Table) -> list[ServiceKey]:
-    """As many whole services as fit into the results."""
+    """As many whole services as fit into the results, at least one."""
     rows = 0
     for index, key in enumerate(keys):
         rows += max((1 + len(table[key].destinations) for table in (before, after) if key in table), default=0)
         if rows > SHOWN_OPERATIONS:
-            return keys[:index]
+            return keys[: max(index, 1)]
     return keys
 
 
@@ -558,6 +559,9 @@ class _Writer:
             else:
                 remaining = difference(self._table.read(keys), before, keys).operations()
             trouble = ""
+        except Unloaded:
+            remaining = difference({}, before, keys).operations()
+            trouble = " (there is no IPVS)" if remaining else ""
         except LvsError as exc:
             trouble = f" ({exc.message})"
         if not remaining and not trouble:

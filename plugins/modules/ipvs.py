@@ -97,7 +97,8 @@ options:
   return:
     description:
       - Which services RV(before) and RV(after) hold, V(touched) for those that change, V(full) for the whole table.
-      - With V(touched) and more than 5000 writes the results hold only the first of them, and RV(truncated) is true.
+      - With V(touched) and more than 5000 writes, or more than 5000 services and realservers in what changes, the
+        results hold only the first of them, and RV(truncated) is true.
     type: str
     choices: [touched, full]
     default: touched
@@ -245,7 +246,8 @@ counts:
     realservers_deleted: 0
 truncated:
   description:
-    - Whether RV(before), RV(after), RV(commands) and the diff were cut, as described at O(return). RV(counts) never is.
+    - Whether RV(before), RV(after), RV(commands), RV(leaving) and the diff were cut, as described at O(return).
+      RV(counts) never is.
   returned: success
   type: bool
 leaving:

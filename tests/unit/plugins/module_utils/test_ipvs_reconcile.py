@@ -282,6 +282,25 @@ def test_a_refusal_is_told_in_words(machine: Machine, number: int, config: dict[
     assert words in caught.value.message
 
 
+def test_ip_vs_that_is_unloaded_meanwhile_is_named_as_the_reason(machine: Machine) -> None:
+    machine.kernel.meanwhile = [lambda: setattr(machine.kernel, "loaded", False)]
+    with pytest.raises(LvsError, match=r"^Module ip_vs was unloaded during this run\. There is no table now") as caught:
+        machine.run([service(80, "10.0.0.1"), service(81, "10.0.0.1")])
+    assert "scheduler" not in caught.value.message
+    assert caught.value.details["rolled_back"] is True
+
+
+def test_what_stood_in_a_table_that_was_unloaded_is_told(machine: Machine) -> None:
+    machine.run([service(80, "10.0.0.1")])
+    machine.kernel.meanwhile = [lambda: setattr(machine.kernel, "loaded", False)]
+    with pytest.raises(LvsError, match=r"Rolling back failed too \(there is no IPVS\)") as caught:
+        machine.run([service(80, "10.0.0.2"), service(81, "10.0.0.1")])
+    assert caught.value.details["rollback_commands"] == [
+        "-A -t 192.168.1.110:80 -s wlc",
+        "-a -t 192.168.1.110:80 -r 10.0.0.1:80 -g -w 1",
+    ]
+
+
 def test_mixed_families_and_a_sync_daemon_are_named_as_the_reason(machine: Machine) -> None:
     machine.kernel.sync_running = True
     entry = {"address": "fd00::1", "forwarding": "tun"}
@@ -738,6 +757,20 @@ def test_results_of_a_large_change_hold_the_first_of_it(machine: Machine, monkey
 
 
 # ---- files and pools
+
+
+def test_results_of_few_writes_to_large_services_are_cut_as_well(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile_file, "SHOWN_OPERATIONS", 5)
+    machine.run([service(port, *(f"10.0.0.{number}" for number in range(1, 5))) for port in (80, 81, 82)])
+    result = machine.run([service(80), service(81), service(82)], "deleted")
+    assert result["truncated"]
+    assert (len(result["before"]), len(result["commands"]), len(result["leaving"])) == (1, 3, 4)
+    assert result["counts"]["services_deleted"] == 3
+    machine.run([service(80, *(f"10.0.0.{number}" for number in range(1, 9)))])
+    result = machine.run([service(80) | {"realservers": [{"address": "10.0.0.1", "weight": 0}]}])
+    assert (len(result["before"]), result["truncated"]) == (1, False)
 
 
 def test_a_table_from_a_file(machine: Machine) -> None:
