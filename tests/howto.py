@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_interface
 from typing import Any
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Inventory, Plan, compile_plan
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan, compile_plan
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.inventory import Inventory
 
 VIP, VIP6 = "192.168.1.110", "2001:db8:1::110"
 # The director's addresses on the inside, which NAT realservers use as their gateway.
@@ -156,6 +157,7 @@ def inventory(
     groups: Mapping[str, list[str]] | None = None,
     directors: list[str] | None = None,
     realservers: list[str] | None = None,
+    routers: list[str] | None = None,
 ) -> Inventory:
     """The HOWTO's inventory. `variables` add to a host's own, `seen` replaces a host's facts (None: it has none)."""
     directors = ["director"] if directors is None else directors
@@ -176,6 +178,7 @@ def inventory(
         directors=directors,
         realservers=realservers,
         clients=["client"],
+        routers=routers or [],
         groups={
             "lvs_directors": directors,
             "lvs_realservers": realservers,

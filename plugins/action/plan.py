@@ -12,10 +12,11 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.addresses import NETADDR_MISSING
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Inventory, compile_plan
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import compile_plan
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.inventory import Inventory
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.preflight import problems
 
-VARIABLES = ("ansible_host",)
+VARIABLES = ("ansible_host", "ansible_port")
 
 
 class ActionModule(ActionBase):
@@ -31,6 +32,7 @@ class ActionModule(ActionBase):
                 "directors": {"type": "str", "default": "lvs_directors"},
                 "realservers": {"type": "str", "default": "lvs_realservers"},
                 "clients": {"type": "str", "default": "lvs_clients"},
+                "routers": {"type": "str", "default": "lvs_routers"},
                 "preflight": {"type": "bool", "default": True},
             }
         )
@@ -54,7 +56,7 @@ class ActionModule(ActionBase):
     def _inventory(arguments: Mapping[str, str], task_vars: Mapping[str, Any]) -> Inventory:
         groups: Mapping[str, list[str]] = task_vars["groups"]
         hostvars = task_vars["hostvars"]
-        members = {name: groups.get(arguments[name], []) for name in ("directors", "realservers", "clients")}
+        members = {name: groups.get(arguments[name], []) for name in ("directors", "realservers", "clients", "routers")}
         ours = {host for hosts in members.values() for host in hosts}
         variables: dict[str, dict[str, Any]] = {host: {} for host in groups.get("all", [])}
         facts = {}

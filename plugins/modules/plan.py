@@ -36,6 +36,11 @@ options:
     description: The group of the clients that can prove the service. It may be empty or missing.
     type: str
     default: lvs_clients
+  routers:
+    description: The group of the routers between realservers and clients that this inventory manages. It may be empty
+      or missing.
+    type: str
+    default: lvs_routers
   preflight:
     description: Whether to judge the machines of this play by their facts, too.
     type: bool
@@ -61,14 +66,16 @@ parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes;
       a director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
-      C(config) and C(restrict).
+      C(config), C(restrict), C(daemons) (the synchronisation daemons) and C(module_options); directors and routers have
+      C(firewall), which is what M(linuxvirtualserver.lvs.firewall) takes.
   returned: success
   type: dict
   sample:
     director:
       roles: [director]
       network: {modules: [ip_vs, ip_vs_wlc], sysctls: [], devices: [], addresses: [], routes: [], rules: []}
-      director: {owner: static, config: [], restrict: []}
+      director: {owner: static, config: [], restrict: [], daemons: [], module_options: {}}
+      firewall: {marks: [], untracked: [], masquerade: [], clamps: [], filter: null}
 hosts:
   description: The hosts of this play, which C(--limit) may have narrowed.
   returned: success

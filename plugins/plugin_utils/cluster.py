@@ -5,33 +5,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
-from .machines import Link, Machine, family, full_length
-from .parts import ROUTE_TABLE, NetworkPart
-from .services import Entry, Mistakes, Service, read_services
-
-OWNERS = ("static", "keepalived", "ldirectord")
-# What the kernel takes as a name, and what module ``network`` takes as a setting.
-INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}")
-SYSCTL_KEY = re.compile(r"net(\.[\w/:@-]+)+", re.ASCII)
-NAT_RETURNS = ("policy", "default", "none")
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What the plan is made from: group members, all groups, host variables and gathered facts by host."""
-
-    directors: Sequence[str]
-    realservers: Sequence[str]
-    clients: Sequence[str]
-    groups: Mapping[str, Sequence[str]]
-    variables: Mapping[str, Mapping[str, Any]]
-    facts: Mapping[str, Mapping[str, Any]]
+from .behaviour import dos_settings, reuse_mode
+from .firewall_part import FirewallPart, read_filter
+from .host_variables import check_machine, dos_profile, edges, listing, route_table
+from .inventory import Inventory
+from .machines import Link, Machine, family
+from .marks import contradictions
+from .mistakes import Mistakes
+from .parts import HEADERS, TUNNEL_OVERHEAD, NetworkPart
+from .realservers import Cluster, Realservers
+from .services import FTP_CONTROL, Entry, Service, read_services
 
 
 @dataclass
@@ -42,17 +31,6 @@ class Plan:
     probe: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"vips": [], "services": []})
     mistakes: Mistakes = field(default_factory=Mistakes)
     warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Cluster:
-    name: str
-    directors: list[Machine]
-    services: list[Service]
-
-    @property
-    def director(self) -> Machine:
-        return self.directors[0]
 
 
 def compile_plan(inventory: Inventory) -> Plan:
@@ -68,18 +46,24 @@ class _Compiler:
         self.machines: dict[str, Machine] = {}
         self.parts: dict[str, NetworkPart] = {}
         self.tables: dict[str, list[dict[str, Any]]] = {}
-        for host in (*inventory.directors, *inventory.realservers, *inventory.clients):
+        self.firewalls: dict[str, FirewallPart] = {}
+        self.daemons: dict[str, list[dict[str, Any]]] = {}
+        for host in (*inventory.directors, *inventory.realservers, *inventory.clients, *inventory.routers):
             if host not in self.machines:
                 machine = Machine(host, inventory.variables.get(host, {}), inventory.facts.get(host))
                 self.machines[host] = machine
                 self.parts[host] = NetworkPart(machine)
+                self.firewalls[host] = FirewallPart(machine)
         self.vips: set[IPAddress] = set()
+        self.addresses = Realservers(inventory, self.machines, self.vips, self.mistakes)
 
     def run(self) -> Plan:
         if not self.inventory.directors:
             self.mistakes.append("no director: the directors' group (lvs_directors by default) is empty or missing.")
         for machine in self.machines.values():
-            self._check_variables(machine)
+            check_machine(machine, self.mistakes)
+            self.parts[machine.name].route_table = route_table(machine, self.mistakes)
+            read_filter(self.firewalls[machine.name], self.mistakes)
         clusters = self._clusters()
         self._check_keys(clusters)
         for cluster in clusters:
@@ -91,82 +75,7 @@ class _Compiler:
         self.plan.warnings[:] = dict.fromkeys(self.plan.warnings)
         return self.plan
 
-    def _check_variables(self, machine: Machine) -> None:
-        self._check_addresses(machine)
-        self._check_interfaces(machine)
-        self._check_sysctls(machine)
-        where = f"host {machine.name}"
-        self.mistakes.choice(
-            f"{where}: lvs_nat_return", machine.variables.get("lvs_nat_return", "policy"), NAT_RETURNS, "policy"
-        )
-        self.mistakes.choice(
-            f"{where}: lvs_table_owner", machine.variables.get("lvs_table_owner", "static"), OWNERS, "static"
-        )
-        # The last table number needed is this one plus one per RIP; 32766 is the main table's rule.
-        self.parts[machine.name].route_table = self.mistakes.integer(
-            f"{where}: lvs_route_table", machine.variables.get("lvs_route_table", ROUTE_TABLE), 256, 31000, ROUTE_TABLE
-        )
-
-    def _check_interfaces(self, machine: Machine) -> None:
-        for name in ("lvs_interface", "lvs_vip_interface"):
-            interface = machine.variables.get(name)
-            if not interface:
-                continue
-            known = machine.facts is None or machine.interface(str(interface)) is not None
-            if not known or not INTERFACE_NAME.fullmatch(str(interface)):
-                self.mistakes.append(
-                    f"host {machine.name}: {name} {interface!r} is no interface of it; correct the name."
-                )
-            elif interface == "lo":
-                self.mistakes.append(
-                    f"host {machine.name}: {name} is lo, where no neighbour is; name the interface of the network."
-                )
-
-    def _check_sysctls(self, machine: Machine) -> None:
-        where = f"host {machine.name}: lvs_sysctls"
-        sysctls = machine.variables.get("lvs_sysctls", {})
-        if not isinstance(sysctls, Mapping):
-            self.mistakes.append(f"{where} must be a mapping of sysctl keys to values.")
-            return
-        for key, value in sysctls.items():
-            if not isinstance(key, str) or not SYSCTL_KEY.fullmatch(key):
-                self.mistakes.append(f"{where}: {key!r} is no setting below net; write it as in net.core.somaxconn.")
-            if not isinstance(value, (str, int)) or not str(value).strip():
-                self.mistakes.append(f"{where}: {key}: {value!r} is not a value; write a number or a text.")
-
-    def _check_addresses(self, machine: Machine) -> None:
-        for name, version in (("lvs_rip", 4), ("lvs_rip6", 6)):
-            for value in machine.given(name):
-                address = self.mistakes.address(f"host {machine.name}: {name}", value)
-                if address is not None and address.version != version:
-                    other = "lvs_rip6" if name == "lvs_rip" else "lvs_rip"
-                    self.mistakes.append(f"host {machine.name}: {name} {address} is IPv{address.version}; use {other}.")
-        for name in ("lvs_dip", "lvs_gateway"):
-            for value in machine.given(name):
-                self.mistakes.address(f"host {machine.name}: {name}", value)
-        for value in machine.given("lvs_inside"):
-            try:
-                inside = IPNetwork(value)
-            except (AddrFormatError, ValueError):
-                self.mistakes.append(
-                    f"host {machine.name}: lvs_inside {value!r} is not an address with its prefix, as in 10.1.1.9/24."
-                )
-                continue
-            if inside.ip in _edges(inside):
-                self.mistakes.append(
-                    f"host {machine.name}: lvs_inside {value} is the address of the network itself; write the"
-                    " director's own address there, as in 10.1.1.9/24."
-                )
-        for name in ("lvs_rip", "lvs_rip6", "lvs_dip", "lvs_inside"):
-            # An inside address with its prefix is set by us, so it need not be there yet.
-            for address in machine.addresses(name, settable=name != "lvs_inside"):
-                if not machine.has(address):
-                    self.mistakes.append(
-                        f"host {machine.name}: {name} {address} is no address of it (it has {_listing(machine.links)});"
-                        " correct it, or give the machine that address first."
-                    )
-
-    def _clusters(self) -> list[_Cluster]:
+    def _clusters(self) -> list[Cluster]:
         by_name: dict[str, list[Machine]] = {}
         for host in self.inventory.directors:
             machine = self.machines[host]
@@ -186,16 +95,37 @@ class _Compiler:
                     f"cluster {name}: director {directors[0].name} has no lvs_services (an empty list is one)."
                 )
             if len(directors) > 1 and services:
-                self.mistakes.append(
-                    f"cluster {name}: {', '.join(machine.name for machine in directors)} would all hold the same VIPs;"
-                    " two directors for one VIP need a failover backend. Keep one director, or give each its own"
-                    " lvs_cluster and services."
-                )
-            clusters.append(_Cluster(name, directors, services))
+                directors = self._active_first(name, directors, services)
+            clusters.append(Cluster(name, directors, services))
             self.vips |= {vip for service in services for vip in service.vips}
         return clusters
 
-    def _check_keys(self, clusters: list[_Cluster]) -> None:
+    def _active_first(self, name: str, directors: list[Machine], services: list[Service]) -> list[Machine]:
+        """Which of several directors holds the VIPs; a person says so, there is no other failover yet."""
+        names = [machine.name for machine in directors]
+        where = f"cluster {name}: {', '.join(names)}"
+        if {machine.variables.get("lvs_failover") for machine in directors} != {"manual"}:
+            self.mistakes.append(
+                f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Keep one"
+                " director, or give each its own lvs_cluster and services, or set lvs_failover: manual and name in"
+                " lvs_active the one that is to hold the VIPs."
+            )
+            return directors
+        active = {machine.variables.get("lvs_active") for machine in directors}
+        if len(active) != 1 or not active <= set(names):
+            self.mistakes.append(
+                f"{where}: lvs_active must be the name of one of them, the same for all; put it into the group."
+            )
+            return directors
+        for service in services:
+            if any(entry.forwarding == "nat" for entry in service.entries):
+                self.mistakes.append(
+                    f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
+                    " inside address, which does not move with lvs_active; use dr or tun, or one director."
+                )
+        return sorted(directors, key=lambda machine: machine.name not in active)
+
+    def _check_keys(self, clusters: list[Cluster]) -> None:
         """One VIP belongs to one cluster, one VIP, protocol and port to one service, and no VIP is a machine's own."""
         keys: dict[tuple[IPAddress, str, int], str] = {}
         homes: dict[IPAddress, str] = {}
@@ -208,19 +138,42 @@ class _Compiler:
                             " VIP, so give each cluster its own."
                         )
                     for protocol in service.protocols:
-                        for port in service.ports:
+                        for port in service.ports if not service.fwmark else ():
                             first = keys.setdefault((vip, protocol, port), service.name)
                             if first != service.name:
                                 self.mistakes.append(
                                     f"service {service.name}: {protocol} {vip} port {port} is already in service"
                                     f" {first}; every VIP, protocol and port belongs to one service."
                                 )
+            self._check_marks(cluster)
         self._check_links()
+
+    def _check_marks(self, cluster: Cluster) -> None:
+        """One mark, one service; one packet, one mark; and a packet that is marked does not reach its VIP's service."""
+        named: dict[int, str] = {}
+        rules = [(service.name, service.fwmark, rule) for service in cluster.services for rule in service.marks]
+        for service in cluster.services:
+            if service.fwmark and named.setdefault(service.fwmark, service.name) != service.name:
+                self.mistakes.append(
+                    f"services {named[service.fwmark]} and {service.name} both have fwmark {service.fwmark}; give each"
+                    " its own, or list what both shall get under marks of one."
+                )
+        self.mistakes += contradictions(rules)
+        for service in cluster.services:
+            if service.fwmark:
+                continue
+            for name, mark, rule in rules:
+                if not rule.limited and any(rule.meets(wanted) for wanted in service.wanted):
+                    self.mistakes.append(
+                        f"service {service.name}: fwmark {mark} of service {name} marks packets to the same VIP and"
+                        " port, and the kernel asks for the mark first (HOWTO 18.9), so this service would get none of"
+                        " them; give it other ports or VIPs, or limit the mark to some clients (sources, interface)."
+                    )
 
     def _check_links(self) -> None:
         for machine in self.machines.values():
             for link in machine.links:
-                for vip in sorted(self.vips & _edges(link.network)):
+                for vip in sorted(self.vips & edges(link.network)):
                     self.mistakes.append(
                         f"VIP {vip} is the network's own or the broadcast address of {link.network.cidr};"
                         " choose an address of a host."
@@ -233,35 +186,109 @@ class _Compiler:
 
     # ------------------------------------------------------------------ one cluster
 
-    def _compile_cluster(self, cluster: _Cluster) -> None:
-        director = cluster.director
-        part = self.parts[director.name]
+    def _compile_cluster(self, cluster: Cluster) -> None:
         self._inside_addresses(cluster)
-        table = self.tables.setdefault(director.name, [])
-        if cluster.services:
-            part.module("ip_vs")
-            # An entry of a finished connection outlives a deleted realserver; a client that uses its port again would
-            # be dropped without a word until the entry expires. So it is rescheduled (HOWTO 4.14, 4.20).
-            part.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
-            # So is an entry in FIN_WAIT, the last state a director sees with dr and tun: its realserver may be drained,
-            # or be reached by another method by now.
-            part.sysctl("net.ipv4.vs.conn_reuse_mode", 2)
+        table: list[dict[str, Any]] = []
         for service in cluster.services:
-            if service.scheduler != "none":
-                part.module(f"ip_vs_{service.scheduler}")
-            if service.persistence and service.persistence.get("engine"):
-                part.module(f"ip_vs_pe_{service.persistence['engine']}")
-            for vip in service.vips:
-                device = self._vip_interface(director, vip)
-                if device:
-                    part.director_vip(vip, device)
-                members = self._members(cluster, service, vip)
-                for protocol in service.protocols:
-                    for port in service.ports:
-                        table.append(self._record(service, vip, protocol, port, members))
-                self._probe(director, service, vip, device, members)
+            table += self._compile_service(cluster, service)
+        for director in cluster.directors:
+            self.tables.setdefault(director.name, []).extend(table)
+            if cluster.services:
+                self._behaviour(director, cluster)
+        if cluster.standbys and cluster.services:
+            self._synchronise(cluster)
 
-    def _inside_addresses(self, cluster: _Cluster) -> None:
+    def _compile_service(self, cluster: Cluster, service: Service) -> list[dict[str, Any]]:
+        """A service's records of the table; what it asks of machines is noted in their parts."""
+        for director in cluster.directors:
+            self._direct(director, service)
+        for vip in service.vips:
+            device = self._vip_interface(cluster.director, vip) if not service.vip_less else None
+            if device:
+                self.parts[cluster.director.name].director_vip(vip, device)
+            self._probe(cluster.director, service, vip, device)
+        records = []
+        for targets in self._targets(service):
+            members = self._members(cluster, service, targets)
+            address = targets[0].ip
+            if service.fwmark:
+                records.append(self._record(service, address, {"fwmark": str(service.fwmark)}, 0, members))
+                continue
+            for protocol in service.protocols:
+                for port in service.ports:
+                    name = {"protocol": protocol, "address": str(address), "port": port}
+                    records.append(self._record(service, address, name, port, members))
+        return records
+
+    @staticmethod
+    def _targets(service: Service) -> list[list[IPNetwork]]:
+        """What has a record of the table together: every VIP of its own, or all of a family under one mark."""
+        everything = [*(IPNetwork(vip) for vip in service.vips), *(net for net in service.networks if net.size > 1)]
+        if not service.fwmark:
+            return [[target] for target in everything]
+        families = [[target for target in everything if target.version == version] for version in (4, 6)]
+        return [targets for targets in families if targets]
+
+    def _direct(self, director: Machine, service: Service) -> None:
+        """What a director needs for a service whatever its realservers are: modules, marks, what the filter lets in."""
+        part, firewall = self.parts[director.name], self.firewalls[director.name]
+        part.module("ip_vs")
+        if service.scheduler != "none":
+            part.module(f"ip_vs_{service.scheduler}")
+        if service.persistence and service.persistence.get("engine"):
+            part.module(f"ip_vs_pe_{service.persistence['engine']}")
+        methods = {entry.forwarding for entry in service.entries}
+        if service.ftp and "nat" in methods:
+            part.module("ip_vs_ftp")
+        for rule in service.marks:
+            firewall.mark(service.name, service.fwmark, rule)
+        for network in service.networks:
+            part.take_in(service.fwmark, network.version)
+        for rule in service.wanted:
+            firewall.serve(rule, tracked="nat" in methods)
+            if service.snat:
+                firewall.masquerade(rule)
+
+    def _behaviour(self, director: Machine, cluster: Cluster) -> None:
+        """How IPVS treats finished connections, quiesced realservers and floods there."""
+        part, firewall = self.parts[director.name], self.firewalls[director.name]
+        facts = director.facts or {}
+        # An entry of a finished connection outlives a deleted realserver; a client that uses its port again would
+        # be dropped without a word until the entry expires. So it is rescheduled (HOWTO 4.14, 4.20).
+        part.sysctl("net.ipv4.vs.expire_nodest_conn", 1)
+        part.sysctl("net.ipv4.vs.conn_reuse_mode", reuse_mode(str(facts.get("kernel", "")), firewall.conntrack))
+        if any(service.persistence for service in cluster.services):
+            # A persistent client leaves a realserver whose weight is 0, or draining it would never end (HOWTO 21.8).
+            part.sysctl("net.ipv4.vs.expire_quiescent_template", 1)
+        if firewall.conntrack:
+            part.sysctl("net.ipv4.vs.conntrack", 1)
+        if cluster.standbys:
+            part.sysctl("net.ipv4.vs.backup_only", 1)
+        profile = dos_profile(director)
+        if profile in ("auto", "on"):
+            for name, value in dos_settings(profile, int(facts.get("memory_pages", 0))).items():
+                part.sysctl(f"net.ipv4.vs.{name}", value)
+
+    def _synchronise(self, cluster: Cluster) -> None:
+        """The active director sends its connections, the others take them and, meanwhile, direct nothing themselves.
+
+        A node that is realserver of the other's VIP and has the table as well would send every other packet back
+        (HOWTO 9.1); with `backup_only` a node that takes connections does not direct. So no node does both.
+        """
+        for machine in cluster.directors:
+            given = machine.variables.get("lvs_sync") or {}
+            vips = [vip for service in cluster.services for vip in service.vips]
+            daemon = {
+                "role": "backup" if machine in cluster.standbys else "master",
+                # Of the cluster's own, so that a neighbour's messages are not taken for this one's.
+                "syncid": 1 + zlib.crc32(cluster.name.encode()) % 255,
+                **(given if isinstance(given, Mapping) else {}),
+            }
+            if "interface" not in daemon and vips and (interface := self._vip_interface(machine, vips[0])):
+                daemon["interface"] = interface
+            self.daemons[machine.name] = [daemon]
+
+    def _inside_addresses(self, cluster: Cluster) -> None:
         """`lvs_inside` with a prefix is set on the director; without one it only names an address that is there."""
         for machine in cluster.directors:
             for value in machine.given("lvs_inside"):
@@ -282,7 +309,7 @@ class _Compiler:
                 if link is None and machine.facts is not None:
                     self.mistakes.append(
                         f"director {machine.name}: lvs_inside {value} lies in none of its networks"
-                        f" ({_listing(machine.links)}); give the inside interface an address first."
+                        f" ({listing(machine.links)}); give the inside interface an address first."
                     )
                 elif link is not None:
                     self.parts[machine.name].inside_address(network, link.interface)
@@ -298,7 +325,7 @@ class _Compiler:
         self.mistakes.append(
             f"director {director.name}: no interface found for VIP {vip}: "
             + (
-                f"none of its networks ({_listing(director.links)}) contains it and there is no default route"
+                f"none of its networks ({listing(director.links)}) contains it and there is no default route"
                 if director.facts is not None
                 else "its addresses are not known (outside --limit, or it did not answer)"
             )
@@ -306,18 +333,21 @@ class _Compiler:
         )
         return None
 
-    def _members(self, cluster: _Cluster, service: Service, vip: IPAddress) -> list[dict[str, Any]]:
-        """The realservers of a service for one VIP, as records without their port, and what their hosts need."""
+    def _members(self, cluster: Cluster, service: Service, targets: Sequence[IPNetwork]) -> list[dict[str, Any]]:
+        """The realservers of a service for these VIPs, as records without their port, and what their hosts need."""
+        vip = targets[0].ip
         members: list[dict[str, Any]] = []
         seen: dict[tuple[str, int, int], str] = {}
         for entry in service.entries:
-            for host in self._hosts(service, entry):
-                rip = self._rip(cluster, service, entry, host, vip)
+            for host in self.addresses.hosts(service, entry):
+                rip = self.addresses.rip(cluster, service, entry, host, vip)
                 if rip is None:
                     continue
                 label = host or entry.value
                 # No port means the VIP's: the same realserver may come once with and once without it.
-                keys = [(str(rip), port, port if entry.port is None else entry.port) for port in service.ports]
+                keys = [
+                    (str(rip), port, port if entry.port is None else entry.port) for port in service.ports or (0,)
+                ]
                 if (other := next((seen[key] for key in keys if key in seen), None)) is not None:
                     self.mistakes.append(
                         f"service {service.name}: realserver {label} ({rip}) is listed twice"
@@ -326,13 +356,14 @@ class _Compiler:
                     )
                     continue
                 seen.update(dict.fromkeys(keys, label))
-                if host is None and not entry.unmanaged and (owner := self._realserver_with(rip)) is not None:
+                if host is None and not entry.unmanaged and (owner := self.addresses.owner_of(rip)) is not None:
                     self.mistakes.append(
                         f"service {service.name}: realserver {rip} is an address of host {owner}, which nothing would"
                         f" configure for this service; write host: {owner}, or unmanaged: true if that is meant."
                     )
                     continue
-                self._prepare(cluster, service, entry, host, rip, vip)
+                for target in targets:
+                    self._prepare(cluster, service, entry, host, rip, target)
                 member: dict[str, Any] = {
                     "address": str(rip),
                     "port": entry.port,
@@ -343,202 +374,76 @@ class _Compiler:
                 }
                 members.append(member)
         if not members:
-            self.plan.warnings.append(f"service {service.name}: VIP {vip} has no realserver; clients will be refused.")
+            what = f"VIP {vip}" if not service.fwmark else f"fwmark {service.fwmark} ({family(vip.version)})"
+            self.plan.warnings.append(f"service {service.name}: {what} has no realserver; clients will be refused.")
         return members
 
-    def _realserver_with(self, rip: IPAddress) -> str | None:
-        machines = (self.machines[host] for host in self.inventory.realservers)
-        return next((machine.name for machine in machines if any(link.address == rip for link in machine.links)), None)
-
-    def _hosts(self, service: Service, entry: Entry) -> Sequence[str | None]:
-        """The hosts an entry stands for; None for the address of a host nobody here manages."""
-        if entry.kind == "address":
-            return [None]
-        if entry.kind == "host":
-            if entry.value not in self.inventory.variables:
-                self.mistakes.append(
-                    f"service {service.name}: realserver host {entry.value!r} is not in the inventory; add it, or give"
-                    " its address with unmanaged: true."
-                )
-                return []
-            hosts: Sequence[str] = [entry.value]
-        else:
-            hosts = self.inventory.groups.get(entry.value, [])
-            if not hosts:
-                self.mistakes.append(
-                    f"service {service.name}: realserver group {entry.value!r} is empty or not in the inventory;"
-                    " correct the name, or add its hosts."
-                )
-        outside = [h for h in hosts if h not in self.inventory.realservers and h not in self.inventory.directors]
-        for host in outside:
-            self.mistakes.append(
-                f"service {service.name}: realserver host {host!r} is not in the realservers' group (lvs_realservers"
-                " by default), so nothing would configure it; put it there, or give its address with unmanaged: true."
-            )
-        return [host for host in hosts if host not in outside]
-
-    def _rip(
-        self, cluster: _Cluster, service: Service, entry: Entry, host: str | None, vip: IPAddress
-    ) -> IPAddress | None:
-        """The RIP for one VIP: given, or the one address of the host that fits the method; otherwise a mistake."""
-        where = f"service {service.name}: realserver {host or entry.value}"
-        if host is None:
-            address = IPAddress(entry.value)
-            if address.version != vip.version:
-                if any(address.version == other.version for other in service.vips):
-                    return None
-                if entry.forwarding != "tun":
-                    self.mistakes.append(
-                        f"{where} is IPv{address.version} under the IPv{vip.version} VIP {vip}: IPVS cannot translate"
-                        " between families; give the realserver an address of the VIP's family, or use tun."
-                    )
-                    return None
-            return self._linked(cluster, entry, where, address)
-        machine = self.machines[host]
-        variable = "lvs_rip" if vip.version == 4 else "lvs_rip6"
-        if machine.given(variable):
-            given = [address for address in machine.addresses(variable) if address.version == vip.version]
-            # Of several the one that this cluster's director reaches: two NAT directors need a RIP each.
-            near = [address for address in given if entry.forwarding == "tun" or cluster.director.link_to(address)]
-            # None left: said once, where host variables are checked.
-            return self._linked(cluster, entry, where, (near or given)[0]) if given else None
-        if machine.facts is None:
-            self.mistakes.append(
-                f"{where}: its addresses are not known (outside --limit, or it did not answer); give {variable}."
-            )
-            return None
-        found = self._fitting(cluster, entry, machine, vip)
-        if len(found) == 1:
-            return found[0].address
-        if not found:
-            self.mistakes.append(
-                f"{where} has no {family(vip.version)} address on a network that {entry.forwarding} can use"
-                f" (it has {_listing(machine.links)}; director {cluster.director.name} has"
-                f" {_listing(cluster.director.links)}); give {variable}, or correct its network."
-                + (
-                    " NAT: the way back must pass the director, on a network they share (HOWTO 5.4)."
-                    if entry.forwarding == "nat"
-                    else ""
-                )
-            )
-        else:
-            self.mistakes.append(
-                f"{where} has several addresses that could be its RIP for {vip} ({_listing(found)}); name one with"
-                f" {variable}, or the interface with lvs_interface."
-            )
-        return None
-
-    def _fitting(self, cluster: _Cluster, entry: Entry, machine: Machine, vip: IPAddress) -> list[Link]:
-        links = machine.candidates(vip.version, self.vips)
-        director = cluster.director
-        if machine is director:
-            # LocalNode: every address of its own would do, the VIP's network is what people expect to read.
-            return ([link for link in links if vip in link.network] or links)[:1]
-        if entry.forwarding != "tun" and director.facts is not None:
-            links = [link for link in links if director.link_to(link.address)]
-        with_vip = [link for link in links if vip in link.network]
-        if entry.forwarding == "nat":
-            insides = director.addresses("lvs_inside")
-            inside = [link for link in links if any(address in link.network for address in insides)]
-            return inside or [link for link in links if link not in with_vip] or links
-        return with_vip or links
-
-    def _linked(self, cluster: _Cluster, entry: Entry, where: str, rip: IPAddress) -> IPAddress | None:
-        """DR rewrites the frame only, NAT needs the reply: both want director and realserver on one link."""
-        director = cluster.director
-        if any(rip in service.vips for service in cluster.services):
-            self.mistakes.append(
-                f"{where}: its address {rip} is a VIP of this cluster, so the director would send the packets to"
-                " itself; give the realserver's own address (RIP)."
-            )
-            return None
-        if entry.forwarding == "tun" or director.facts is None or director.link_to(rip):
-            return rip
-        if any(link.address == rip for link in director.links):
-            return rip
-        reason = (
-            "dr reaches a realserver on the director's own link only (HOWTO 7.1); use tun"
-            if entry.forwarding == "dr"
-            else "nat: the way back must pass the director, on a network they share (HOWTO 5.4)"
-        )
-        self.mistakes.append(
-            f"{where}: {rip} is in no network of director {director.name} ({_listing(director.links)}); {reason}."
-        )
-        return None
-
     def _prepare(
-        self, cluster: _Cluster, service: Service, entry: Entry, host: str | None, rip: IPAddress, vip: IPAddress
+        self, cluster: Cluster, service: Service, entry: Entry, host: str | None, rip: IPAddress, target: IPNetwork
     ) -> None:
         """What the method asks of the realserver's host, and for NAT of the director."""
         director = cluster.director
+        if host == director.name:
+            return  # LocalNode: the director has the VIP already (HOWTO 9)
         if entry.forwarding == "nat":
-            interfaces = {link.interface for link in (director.link_to(rip), director.link_to(vip)) if link}
-            self.parts[director.name].forwarding(rip.version, sorted(interfaces))
-        if host is None or host == director.name:
-            return  # unmanaged, or LocalNode: the director has the VIP already (HOWTO 9)
+            links = (self._link(director, rip), director.link_to(target.ip))
+            self.parts[director.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
+            self.firewalls[director.name].forward(rip)
+        if host is None:
+            return  # unmanaged
         machine, part = self.machines[host], self.parts[host]
         if entry.forwarding == "nat":
-            if machine.variables.get("lvs_nat_return", "policy") == "none":
+            if service.snat or machine.variables.get("lvs_nat_return", "policy") == "none":
                 return
-            gateway = self._gateway(cluster, service, machine, rip)
+            gateway = self.addresses.gateway(cluster, service, machine, rip)
             if gateway is not None:
                 network = machine.link_to(rip)
-                part.return_through(rip, gateway, network is not None and vip in network.network)
+                part.return_through(rip, gateway, network is not None and target.ip in network.network)
             return
         if entry.forwarding == "dr":
-            part.direct_vip(vip)
+            part.direct(target)
         else:
-            part.tunnel_vip(vip)
-        route = machine.default_route(vip.version)
-        if route and route.get("gateway") in {str(link.address) for link in director.links}:
+            part.tunnel(target)
+            self._clamp(cluster, rip, target)
+        route = machine.default_route(target.version)
+        if target in service.held and route and route.get("gateway") in {str(link.address) for link in director.links}:
             self.plan.warnings.append(
                 f"host {host}: its default gateway {route['gateway']} is director {director.name}, which drops replies"
-                f" from its own VIP {vip} as martians (HOWTO 7.5); replies of {entry.forwarding} need another router."
+                f" from its own VIP {target.ip} as martians (HOWTO 7.5); replies of {entry.forwarding} need another"
+                " router, or a director without the VIP (fwmark and vip_less)."
             )
 
-    def _gateway(self, cluster: _Cluster, service: Service, machine: Machine, rip: IPAddress) -> IPAddress | None:
-        """The director's address that a NAT realserver sends its replies to: given, inside, DIP, or the only one."""
-        director = cluster.director
-        own = [address for name in ("lvs_inside", "lvs_dip") for address in director.addresses(name)]
-        on_link = director.link_to(rip)
-        network = on_link.network if on_link else None
-        found = [
-            link.address
-            for link in director.links
-            if network and link.address in network and link.address not in self.vips and not link.is_host_route
-        ]
-        given = [address for address in machine.addresses("lvs_gateway") if address.version == rip.version]
-        where = f"service {service.name}: NAT realserver {machine.name}"
-        if given:
-            if director.facts is not None and given[0] not in (*own, *found):
-                self.mistakes.append(
-                    f"{where}: its lvs_gateway {given[0]} is no address of director {director.name}, so replies would"
-                    f" not pass the director (HOWTO 5.4); it has {', '.join(map(str, found)) or 'none there'}."
-                )
-                return None
-            if machine.facts is not None and machine.link_to(given[0]) is None:
-                self.mistakes.append(
-                    f"{where}: its lvs_gateway {given[0]} is in no network of it ({_listing(machine.links)}); name the"
-                    f" director's address on the network of {rip}."
-                )
-                return None
-            return given[0]
-        named = [address for address in own if network is None or address in network]
-        for address in (*[address for address in named if address.version == rip.version], *found):
-            return address
-        self.mistakes.append(
-            f"{where}: no address of director {director.name} is known on the network of {rip}, so the way back cannot"
-            " pass the director (HOWTO 5.4); give the director lvs_inside, or the realserver lvs_gateway."
-        )
-        return None
+    @staticmethod
+    def _link(machine: Machine, address: IPAddress) -> Link | None:
+        """The machine's link by which a packet leaves for an address, its neighbour's or not."""
+        if link := machine.link_to(address):
+            return link
+        route = machine.default_route(address.version) or {}
+        return next((link for link in machine.links if link.interface == route.get("device")), None)
 
+    def _clamp(self, cluster: Cluster, rip: IPAddress, target: IPNetwork) -> None:
+        """Routers that replies from a tunnel's end may pass lower the segment size that clients are told (HOWTO 8.15).
+
+        The realserver's own routes say it already; this helps with realservers that nobody here manages, and costs
+        one rule.
+        """
+        link = self._link(cluster.director, rip)
+        interface = cluster.director.interface(link.interface) if link else None
+        mtu = int(interface["mtu"]) if interface else 1500
+        mss = mtu - TUNNEL_OVERHEAD[rip.version] - HEADERS[target.version]
+        for host in self.inventory.routers:
+            self.firewalls[host].clamp(target, mss)
+        # A director without the VIP may be its realservers' router (HOWTO 7.5).
+        for machine in cluster.directors:
+            if self.machines[machine.name].variables.get("lvs_clamp_mss") is True:
+                self.firewalls[machine.name].clamp(target, mss)
+
+    @staticmethod
     def _record(
-        self, service: Service, vip: IPAddress, protocol: str, port: int, members: list[dict[str, Any]]
+        service: Service, vip: IPAddress, name: Mapping[str, Any], port: int, members: list[dict[str, Any]]
     ) -> dict[str, Any]:
         record: dict[str, Any] = {
-            "protocol": protocol,
-            "address": str(vip),
-            "port": port,
+            **name,
             "scheduler": service.scheduler,
             "scheduler_flags": list(service.scheduler_flags),
             "one_packet": service.one_packet,
@@ -546,6 +451,8 @@ class _Compiler:
                 {**member, "port": port if member["port"] is None else member["port"]} for member in members
             ],
         }
+        if service.fwmark:
+            record["family"] = family(vip.version)
         if service.persistence is not None:
             persistence = dict(service.persistence)
             masks = {4: persistence.pop("netmask", None), 6: persistence.pop("netmask6", None)}
@@ -554,20 +461,19 @@ class _Compiler:
             record["persistence"] = persistence
         return record
 
-    def _probe(
-        self, director: Machine, service: Service, vip: IPAddress, device: str | None, members: list[dict[str, Any]]
-    ) -> None:
+    def _probe(self, director: Machine, service: Service, vip: IPAddress, device: str | None) -> None:
+        """What a client can see: who answers for the VIP, and that its TCP ports do."""
         interface = director.interface(device) if device else None
         macs = [str(interface["mac"])] if interface else []
-        if all(known["address"] != str(vip) for known in self.plan.probe["vips"]):
+        known = {item["address"] for item in self.plan.probe["vips"]}
+        if not service.vip_less and str(vip) not in known:
             self.plan.probe["vips"].append({"address": str(vip), "director": director.name, "macs": macs})
-        if any(member["weight"] for member in members):
-            self.plan.probe["services"] += [
-                {"address": str(vip), "port": port, "protocol": protocol}
-                for protocol in service.protocols
-                for port in service.ports
-                if protocol == "tcp" and port
-            ]
+        if all(entry.weight == 0 for entry in service.entries):
+            return
+        for port in _probed_ports(service, vip):
+            probed = {"address": str(vip), "port": port, "protocol": "tcp"}
+            if probed not in self.plan.probe["services"]:
+                self.plan.probe["services"].append(probed)
 
     # ------------------------------------------------------------------ one host
 
@@ -580,30 +486,51 @@ class _Compiler:
                 ("director", self.inventory.directors),
                 ("realserver", self.inventory.realservers),
                 ("client", self.inventory.clients),
+                ("router", self.inventory.routers),
             )
             if host in members
         ]
         compiled: dict[str, Any] = {"roles": roles}
-        if roles != ["client"]:
+        if {"director", "realserver"} & set(roles):
             compiled["network"] = part.compiled(extra if isinstance(extra, Mapping) else {})
+        if {"director", "router"} & set(roles):
+            compiled["firewall"] = self.firewalls[host].compiled()
         if "director" in roles:
-            table = sorted(self.tables.get(host, []), key=lambda row: (row["protocol"], row["address"], row["port"]))
+            table = sorted(self.tables.get(host, []), key=_place)
             compiled["director"] = {
                 "groundwork": part.groundwork(compiled["network"]),
                 "owner": str(machine.variables.get("lvs_table_owner", "static")),
                 "config": table,
-                "restrict": [{"address": address} for address in sorted({row["address"] for row in table})],
+                "restrict": [
+                    *({"address": value} for value in sorted({row["address"] for row in table if "address" in row})),
+                    *({"fwmark": value} for value in sorted({row["fwmark"] for row in table if "fwmark" in row})),
+                ],
+                "daemons": self.daemons.get(host, []),
+                "module_options": self._module_options(machine),
             }
         self.mistakes += part.conflicts
         self.plan.parts[host] = compiled
 
+    @staticmethod
+    def _module_options(machine: Machine) -> dict[str, str]:
+        """What kernel modules are loaded with, by module."""
+        bits = machine.variables.get("lvs_conn_tab_bits")
+        return {} if bits is None else {"ip_vs": f"conn_tab_bits={bits}"}
 
-def _edges(network: IPNetwork) -> set[IPAddress]:
-    """The addresses of a network that belong to no host: its own and the broadcast address (RFC 3021 has none)."""
-    if network.prefixlen >= full_length(network.version) - 1:
-        return set()
-    return {network.network} | ({network.broadcast} if network.broadcast is not None else set())
+
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a record stands in the table: by address and port, then by mark."""
+    if "fwmark" in row:
+        return (1, int(row["fwmark"]), row["family"], 0)
+    return (0, row["protocol"], row["address"], row["port"])
 
 
-def _listing(links: Sequence[Link]) -> str:
-    return ", ".join(f"{link.network} on {link.interface}" for link in links) or "no address"
+def _probed_ports(service: Service, vip: IPAddress) -> Iterable[int]:
+    """The TCP ports of a VIP that every client can ask; a range is not one, nor is what only some clients reach."""
+    for rule in service.wanted:
+        if "tcp" not in rule.protocols or rule.limited or not any(vip in target for target in rule.targets):
+            continue
+        if service.ftp:
+            yield FTP_CONTROL
+        else:
+            yield from (low for low, high in rule.ports if low == high)

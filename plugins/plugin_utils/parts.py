@@ -17,6 +17,8 @@ from .machines import Machine, family, full_length
 # Policy routes of ours live in these tables and rules; `lvs_route_table` on a host moves them.
 ROUTE_TABLE = 1100
 MAIN_TABLE = 254
+# Table and rules by which a director without VIP takes packets in, counted from the first of ours.
+TAKE_IN = 900
 # What the outer header costs: 20 bytes for IPv4 in IPv4, 40 for IPv6 in IPv6; then the inner IP and TCP headers.
 TUNNEL_OVERHEAD = {4: 20, 6: 40}
 HEADERS = {4: 40, 6: 60}
@@ -35,7 +37,9 @@ class NetworkPart:
         self._devices: dict[str, dict[str, Any]] = {}
         self._addresses: dict[IPAddress, dict[str, Any]] = {}
         self._director_vips: set[str] = set()
-        self._tunnel_vips: set[IPAddress] = set()
+        self._local: dict[IPNetwork, None] = {}
+        self._tunnel_targets: set[IPNetwork] = set()
+        self._marks: set[tuple[int, int]] = set()
         self._returns: dict[IPAddress, tuple[IPAddress, bool]] = {}
 
     def module(self, name: str) -> None:
@@ -80,25 +84,35 @@ class NetworkPart:
             self.sysctl("net.ipv4.conf.all.arp_ignore", 1)
             self.sysctl("net.ipv4.conf.all.arp_announce", 2)
 
-    def direct_vip(self, vip: IPAddress) -> None:
+    def direct(self, target: IPNetwork) -> None:
         """LVS-DR realserver: the VIP on lo, /32 or /128 so that nothing else becomes local (HOWTO 4.7, 7)."""
-        self.hide_vip(vip.version)
-        flags = {} if vip.version == 4 else {"nodad": True, "deprecated": True}
-        self.address(vip, full_length(vip.version), "lo", **flags)
+        self.hide_vip(target.version)
+        self._own(target, "lo")
 
-    def tunnel_vip(self, vip: IPAddress) -> None:
+    def tunnel(self, target: IPNetwork) -> None:
         """LVS-Tun realserver: the VIP on the tunnel device, replies with an MSS that fits the tunnel (HOWTO 8)."""
-        device, kind, module = TUNNEL_DEVICE[vip.version]
+        device, kind, module = TUNNEL_DEVICE[target.version]
         self.module(module)
         self._devices[device] = {"name": device, "kind": kind}
-        self.hide_vip(vip.version)
-        if vip.version == 4:
+        self.hide_vip(target.version)
+        if target.version == 4:
             # The packet comes out of the tunnel with the client's address, whose route is not the tunnel. The kernel
             # takes max(all, device): 2 (loose) here is enough, `all` stays.
             self.sysctl(f"net.ipv4.conf.{device}.rp_filter", 2)
-        flags = {} if vip.version == 4 else {"nodad": True, "deprecated": True}
-        self.address(vip, full_length(vip.version), device, **flags)
-        self._tunnel_vips.add(vip)
+        self._own(target, device)
+        self._tunnel_targets.add(target)
+
+    def _own(self, target: IPNetwork, device: str) -> None:
+        """Take packets in: a VIP is an address of the device, a network of VIPs is a local route (HOWTO 18.12)."""
+        if target.prefixlen == full_length(target.version):
+            flags = {} if target.version == 4 else {"nodad": True, "deprecated": True}
+            self.address(target.ip, target.prefixlen, device, **flags)
+        else:
+            self._local[target] = None
+
+    def take_in(self, mark: int, version: int) -> None:
+        """A director without the VIP takes marked packets in as if they were for itself (HOWTO 17.4)."""
+        self._marks.add((mark, version))
 
     def return_through(self, rip: IPAddress, gateway: IPAddress, one_network: bool) -> None:
         """LVS-NAT realserver: what leaves from the RIP goes back through the director (HOWTO 5.4)."""
@@ -138,17 +152,23 @@ class NetworkPart:
         rules: list[dict[str, Any]] = []
         as_default = self.machine.variables.get("lvs_nat_return", "policy") == "default"
         base = self.route_table
-        for offset, vip in enumerate(sorted(self._tunnel_vips)):
-            rules.append(_rule(vip, base + offset, base))
-        for version in sorted({vip.version for vip in self._tunnel_vips}):
+        for offset, target in enumerate(sorted(self._tunnel_targets)):
+            rules.append(_rule(target, base + offset, base))
+        for version in sorted({target.version for target in self._tunnel_targets}):
             routes += self._fitting_routes(version, base)
+        routes += [_local_route(str(target.cidr), target.version, MAIN_TABLE) for target in sorted(self._local)]
+        for mark, version in sorted(self._marks):
+            found = {"family": family(version), "priority": base + TAKE_IN, "fwmark": mark, "table": base + TAKE_IN}
+            rules.append(found)
+        for version in sorted({version for _mark, version in self._marks}):
+            routes.append(_local_route("default", version, base + TAKE_IN))
         for number, (rip, (gateway, one_network)) in enumerate(sorted(self._returns.items()), start=1):
             table = base + number
             if as_default:
                 table = MAIN_TABLE
                 self._only_default(rip, gateway)
             else:
-                rules.append(_rule(rip, base + 500 + number, table))
+                rules.append(_rule(IPNetwork(rip), base + 500 + number, table))
                 routes += self._neighbours(rip, table) if not one_network else []
             route = {"destination": "default", "family": family(rip.version), "gateway": str(gateway), "table": table}
             if link := self.machine.link_to(gateway):
@@ -197,10 +217,9 @@ class NetworkPart:
         return network.ip in self._addresses and network.prefixlen == full_length(network.version)
 
 
-def _rule(source: IPAddress, priority: int, table: int) -> dict[str, Any]:
-    return {
-        "family": family(source.version),
-        "priority": priority,
-        "from": f"{source}/{full_length(source.version)}",
-        "table": table,
-    }
+def _rule(source: IPNetwork, priority: int, table: int) -> dict[str, Any]:
+    return {"family": family(source.version), "priority": priority, "from": str(source.cidr), "table": table}
+
+
+def _local_route(destination: str, version: int, table: int) -> dict[str, Any]:
+    return {"destination": destination, "family": family(version), "type": "local", "device": "lo", "table": table}

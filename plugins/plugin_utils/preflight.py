@@ -37,6 +37,7 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
         found.append("the program `ip` is missing; install package iproute2.")
     if "network" in part and not facts["systemd"]:
         found.append("systemd does not run there, so nothing would bring the LVS back after a reboot.")
+    found += _marks_of_others(part.get("firewall", {}), facts.get("firewall", {}))
     for module in part.get("network", {}).get("modules", []):
         if facts["modules"].get(module, "missing") == "missing":
             advice = facts.get("advice", {}).get(module) or "install the kernel package that has it"
@@ -46,6 +47,23 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
                 else f"kernel {facts['kernel']} has no {module}"
             )
             found.append(f"{what}; {advice}.")
+    return found
+
+
+def _marks_of_others(ours: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
+    """Marks that we would set and somebody else's rules use already."""
+    found = []
+    for mark in dict.fromkeys(entry["mark"] for entry in ours.get("marks", [])):
+        places = [
+            other["where"]
+            for other in seen.get("marks", [])
+            if other["mark"] & other["mask"] and (mark & other["mask"]) == (other["mark"] & other["mask"])
+        ]
+        if places:
+            found.append(
+                f"fwmark {mark} is used there already, by {', '.join(dict.fromkeys(places))}; give the service another"
+                " fwmark, or take that rule away."
+            )
     return found
 
 

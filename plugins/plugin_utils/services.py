@@ -9,31 +9,36 @@ Every mistake is collected, none stops the reading, so that one message can name
 from __future__ import annotations
 
 import re
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
+from .marks import MarkRule
+from .mistakes import Mistakes
 
 FORWARDING = ("dr", "nat", "tun")
 PROTOCOLS = ("tcp", "udp", "sctp")
 # The kernel loads ip_vs_<name>; its name field has 16 bytes. Which schedulers exist is the kernel's to say.
 SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}")
-# netaddr before 1.0 would complete 10.1 to 10.0.0.1.
-WHOLE_ADDRESS = re.compile(r".*:.*|[0-9]+(\.[0-9]+){3}(/.*)?")
 MAX_WEIGHT = MAX_THRESHOLD = 2**31 - 1
 # IP_VS keeps the timeout in jiffies; ipvsadm(8) bounds it at 31 days.
 MAX_PERSISTENCE = 31 * 24 * 3600
 
 SERVICE_KEYS = {
     "name", "vips", "protocol", "ports", "forwarding", "scheduler", "scheduler_flags", "persistence", "one_packet",
-    "weight", "realservers",
+    "weight", "realservers", "fwmark", "marks", "networks", "sources", "interface", "vip_less", "snat", "ftp",
 }  # fmt: skip
 REALSERVER_KEYS = {
     "host", "group", "address", "unmanaged", "weight", "port", "forwarding", "upper_threshold", "lower_threshold",
 }  # fmt: skip
+MARK_KEYS = {"vips", "networks", "protocol", "ports", "sources", "interface"}
+FTP_KEYS = {"passive_ports"}
 PERSISTENCE_KEYS = {"timeout", "netmask", "netmask6", "engine"}
+FTP_CONTROL, FTP_DATA = 21, 20
+MAX_MARK = 2**32 - 1
+# What a bare `-p` means to ipvsadm's code (its manual says 300): said here, so nobody depends on it.
+PERSISTENCE_SECONDS = 360
 SCHEDULER_FLAGS = ("flag-1", "flag-2", "flag-3")
 # Schedulers that have names of their own for two of the flags, as in ipvsadm(8).
 NAMED_FLAGS = {"sh": ("sh-fallback", "sh-port"), "mh": ("mh-fallback", "mh-port")}
@@ -54,6 +59,18 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Ftp:
+    """A service that speaks FTP: its data connections are named by the control connection's content (HOWTO 15)."""
+
+    passive: tuple[int, int]
+
+    @property
+    def marked(self) -> tuple[tuple[int, int], ...]:
+        """Control connection, the server's end of active data connections, and passive ones."""
+        return ((FTP_CONTROL, FTP_CONTROL), (FTP_DATA, FTP_DATA), self.passive)
+
+
+@dataclass(frozen=True)
 class Service:
     """One entry of ``lvs_services``; it becomes one virtual service per VIP, protocol and port."""
 
@@ -66,84 +83,34 @@ class Service:
     persistence: Mapping[str, Any] | None
     one_packet: bool
     entries: tuple[Entry, ...]
+    # Where packets are chosen by a mark: the mark, what gets it, and the VIPs that the director is only sent.
+    fwmark: int = 0
+    marks: tuple[MarkRule, ...] = ()
+    vip_less: bool = False
+    # Realservers see the director as the client (HOWTO 5.26).
+    snat: bool = False
+    ftp: Ftp | None = None
 
+    @property
+    def networks(self) -> tuple[IPNetwork, ...]:
+        """What the marks choose that is no VIP on the director: whole networks, and VIPs routed to it (HOWTO 17)."""
+        targets = dict.fromkeys(target for rule in self.marks for target in rule.targets)
+        return tuple(target for target in targets if target not in self.held)
 
-class Mistakes(list[str]):
-    """Sentences for the person who wrote the inventory: which object, what is wrong, what to do."""
+    @property
+    def held(self) -> tuple[IPNetwork, ...]:
+        """The VIPs that the director has, as networks of one host."""
+        return () if self.vip_less else tuple(IPNetwork(vip) for vip in self.vips)
 
-    def integer(self, where: str, value: Any, low: int, high: int, fallback: int) -> int:
-        """Read an integer; text of digits counts, because extra variables and surveys deliver text."""
-        if isinstance(value, str) and re.fullmatch(r"[0-9]+", value):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.append(f"{where}: {value!r} is not an integer from {low} to {high}.")
-            return fallback
-        return value
-
-    def port(self, where: str, value: Any) -> int | None:
-        """Read a port; None if it is none, so that a wrong port is not taken for port 0 as well."""
-        port = self.integer(where, value, 0, 65535, -1)
-        return None if port < 0 else port
-
-    def choice(self, where: str, value: Any, choices: Iterable[str], fallback: str) -> str:
-        if value not in choices:
-            self.append(f"{where}: {value!r} is unknown; choose one of {', '.join(choices)}.")
-            return fallback
-        return str(value)
-
-    def boolean(self, where: str, value: Any) -> bool:
-        if value not in (True, False, "true", "false", "yes", "no", "True", "False"):
-            self.append(f"{where}: {value!r} is not a boolean; write true or false.")
-            return False
-        return value in (True, "true", "yes", "True")
-
-    def keys(self, where: str, value: Any, known: set[str]) -> bool:
-        """True if value is a mapping; names its unknown keys."""
-        if not isinstance(value, Mapping):
-            self.append(f"{where}: expected a mapping, got {type(value).__name__} {value!r}.")
-            return False
-        unknown = sorted(str(key) for key in value if key not in known)
-        if unknown:
-            self.append(f"{where}: unknown {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}.")
-        return True
-
-    def address(self, where: str, value: Any) -> IPAddress | None:
-        """Read one unicast host address; a /32 or /128 is tolerated, any shorter prefix is not."""
-        text = str(value)
-        if re.search(r"(^|\.)0\d", text.split("/", maxsplit=1)[0]) and ":" not in text:
-            self.append(f"{where}: {text} has a leading zero, which some programs read as octal; write it without.")
-            return None
-        try:
-            if not isinstance(value, str) or "%" in text or not WHOLE_ADDRESS.fullmatch(text):
-                raise AddrFormatError
-            network = IPNetwork(text) if "/" in text else IPNetwork(IPAddress(text))
-        except (AddrFormatError, ValueError):
-            self.append(
-                f"{where}: {value!r} is not an IPv4 or IPv6 address; names are not resolved, write the address."
-            )
-            return None
-        address = network.ip
-        if network.prefixlen != (32 if address.version == 4 else 128):
-            self.append(
-                f"{where}: {text} has a prefix shorter than the address; write {address}"
-                " (a VIP with a network's prefix makes the whole network local, HOWTO 4.7)."
-            )
-        if _unusable(address):
-            self.append(
-                f"{where}: {address} is not a unicast address that clients and routers can use; choose one of your"
-                " network (for LocalNode, name the director as host)."
-            )
-            return None
-        if address.is_ipv4_mapped():
-            self.append(f"{where}: {address} is an IPv4-mapped IPv6 address; write {address.ipv4()}.")
-            return None
-        return address
-
-
-def _unusable(address: IPAddress) -> bool:
-    if address.version == 4 and (address.words[0] == 0 or address.words[0] >= 224):
-        return True
-    return int(address) == 0 or address.is_multicast() or address.is_loopback() or address.is_link_local()
+    @property
+    def wanted(self) -> tuple[MarkRule, ...]:
+        """What clients may send to it, whatever chooses it."""
+        if self.marks:
+            return self.marks
+        ports = tuple((port, port) for port in self.ports if port)
+        if self.ftp and not ports:
+            ports = self.ftp.marked
+        return (MarkRule(tuple(IPNetwork(vip) for vip in self.vips), self.protocols, ports),)
 
 
 def read_services(raw: Any, where: str, mistakes: Mistakes) -> list[Service]:
@@ -177,18 +144,25 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
         name = where
     else:
         where = f"service {name}"
-    vips = _vips(item.get("vips"), where, mistakes)
-    protocols = _protocols(item.get("protocol", "tcp"), where, mistakes)
+    ftp = _ftp(item.get("ftp"), where, mistakes)
+    if ftp:
+        item = {"ports": [FTP_CONTROL], **item}
     persistence = _persistence(item.get("persistence"), where, mistakes)
-    ports = _ports(item.get("ports"), protocols, where, mistakes)
-    if 0 in ports and persistence is None:
-        mistakes.append(f"{where}: port 0 (every port) needs persistence (HOWTO 21).")
-    scheduler = _name(f"{where}: scheduler", item.get("scheduler", "wlc"), mistakes) or "wlc"
-    one_packet = mistakes.boolean(f"{where}: one_packet", item.get("one_packet", False))
-    if one_packet and set(protocols) != {"udp"}:
-        mistakes.append(f"{where}: one_packet works for udp only; write protocol: udp, or leave one_packet out.")
+    fwmark = _fwmark(item, where, mistakes)
+    if fwmark:
+        marks, vips = _marks(item, ftp, where, mistakes)
+        protocols, ports = tuple(dict.fromkeys(name for rule in marks for name in rule.protocols)), ()
+    else:
+        marks, vips = (), _vips(item.get("vips"), where, mistakes)
+        protocols = _protocols(item.get("protocol", "tcp"), where, mistakes)
+        ports = _ports(item.get("ports"), protocols, where, mistakes)
     entries = _entries(item, ports, where, mistakes)
-    return Service(
+    if ftp and (fwmark or any(entry.forwarding != "nat" for entry in entries)):
+        # Whoever has the control connection has to get the data connections.
+        persistence = persistence or {"timeout": PERSISTENCE_SECONDS}
+        ports = () if fwmark else (0,)
+    scheduler = _name(f"{where}: scheduler", item.get("scheduler", "wlc"), mistakes) or "wlc"
+    service = Service(
         name=name,
         vips=vips,
         protocols=protocols,
@@ -196,9 +170,137 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
         scheduler=scheduler,
         scheduler_flags=_flags(item.get("scheduler_flags"), scheduler, where, mistakes),
         persistence=persistence,
-        one_packet=one_packet,
+        one_packet=mistakes.boolean(f"{where}: one_packet", item.get("one_packet", False)),
         entries=entries,
+        fwmark=fwmark,
+        marks=marks,
+        vip_less=mistakes.boolean(f"{where}: vip_less", item.get("vip_less", False)),
+        snat=mistakes.boolean(f"{where}: snat", item.get("snat", False)),
+        ftp=ftp,
     )
+    _contradictions(service, where, mistakes)
+    return service
+
+
+def _contradictions(service: Service, where: str, mistakes: Mistakes) -> None:
+    """What cannot work whatever the machines are."""
+    if 0 in service.ports and service.persistence is None:
+        mistakes.append(f"{where}: port 0 (every port) needs persistence (HOWTO 21).")
+    if service.one_packet and set(service.protocols) != {"udp"}:
+        mistakes.append(f"{where}: one_packet works for udp only; write protocol: udp, or leave one_packet out.")
+    if service.ftp and set(service.protocols) - {"tcp"}:
+        mistakes.append(f"{where}: ftp is a service of tcp; leave protocol out.")
+    methods = {entry.forwarding for entry in service.entries}
+    if service.ftp and not service.fwmark and "nat" in methods and len(methods) > 1:
+        mistakes.append(
+            f"{where}: ftp by nat and by {', '.join(sorted(methods - {'nat'}))} in one service: nat follows the data"
+            " connections by module ip_vs_ftp, the others by persistence (HOWTO 15); use one method, or a fwmark."
+        )
+    if service.snat and methods - {"nat"}:
+        mistakes.append(
+            f"{where}: snat changes the client's address, which {', '.join(sorted(methods - {'nat'}))} cannot, as the"
+            " reply does not pass the director (HOWTO 5.26); use forwarding nat for all its realservers."
+        )
+    if service.vip_less and service.vips and not service.fwmark:
+        mistakes.append(
+            f"{where}: vip_less needs a fwmark: without the VIP on the director only a mark makes it take the packets"
+            " in (HOWTO 17.4)."
+        )
+    _marked_ports(service, where, mistakes)
+
+
+def _marked_ports(service: Service, where: str, mistakes: Mistakes) -> None:
+    """A realserver's own port under a mark catches everything that is marked (HOWTO 18.8)."""
+    for entry in service.entries:
+        if not service.fwmark or entry.port in (None, 0):
+            continue
+        spot = f"{where}: realserver {entry.value}: port {entry.port}"
+        if entry.forwarding != "nat":
+            mistakes.append(f"{spot}: {entry.forwarding} cannot rewrite ports (HOWTO 10); leave port out.")
+        elif any(rule.ports == () or any(low != high for low, high in rule.ports) for rule in service.marks) or (
+            len({port for rule in service.marks for port in rule.ports}) > 1
+        ):
+            mistakes.append(
+                f"{spot}: fwmark {service.fwmark} marks several ports, and nat would send all of them to this one"
+                " (HOWTO 18.8); leave port out so that each keeps its own, or use a service with a mark for each port."
+            )
+
+
+def _fwmark(item: Mapping[str, Any], where: str, mistakes: Mistakes) -> int:
+    """The mark, 0 for a service that is chosen by address and port."""
+    raw = item.get("fwmark")
+    if raw is not None:
+        if isinstance(raw, str) and re.fullmatch(r"0[xX][0-9a-fA-F]+", raw):
+            raw = int(raw, 16)
+        return mistakes.integer(f"{where}: fwmark", raw, 1, MAX_MARK, 0)
+    for key in ("marks", "networks", "sources", "interface"):
+        if item.get(key):
+            mistakes.append(f"{where}: {key} needs a fwmark, by which the director knows the packets (HOWTO 18).")
+    return 0
+
+
+def _marks(
+    item: Mapping[str, Any], ftp: Ftp | None, where: str, mistakes: Mistakes
+) -> tuple[tuple[MarkRule, ...], tuple[IPAddress, ...]]:
+    """What gets the mark, and the VIPs among it; an entry of `marks` is silent about what the service says."""
+    raw = item.get("marks") or [{}]
+    if not isinstance(raw, list):
+        mistakes.append(f"{where}: marks must be a list, got {type(raw).__name__}.")
+        return (), ()
+    rules, vips = [], {}
+    for index, entry in enumerate(raw):
+        spot = f"{where}: marks[{index}]" if item.get("marks") else where
+        if not mistakes.keys(spot, entry, MARK_KEYS):
+            continue
+        settings = {**{key: item[key] for key in MARK_KEYS if key in item}, **entry}
+        own = () if settings.get("vips") in (None, []) else _vips(settings["vips"], spot, mistakes)
+        vips.update(dict.fromkeys(own))
+        found = [mistakes.network(f"{spot}: networks", value) for value in _listed(settings.get("networks") or [])]
+        targets = (*map(IPNetwork, own), *(network for network in found if network is not None))
+        if not targets and not found and settings.get("vips") in (None, []):
+            mistakes.append(f"{spot}: needs vips or networks, the addresses whose packets are marked.")
+        rules += _mark_rules(settings, targets, ftp if not item.get("marks") else None, spot, mistakes)
+    return tuple(rules), tuple(vips)
+
+
+def _mark_rules(
+    settings: Mapping[str, Any], targets: tuple[IPNetwork, ...], ftp: Ftp | None, where: str, mistakes: Mistakes
+) -> list[MarkRule]:
+    protocols = _protocols(settings.get("protocol", "tcp"), where, mistakes)
+    ports: list[tuple[int, int]] = []
+    if ftp:
+        ports += ftp.marked
+    else:
+        for value in _listed(settings.get("ports") or []):
+            if (found := mistakes.ports(f"{where}: port", value, protocols[0])) is not None and found != (0, 0):
+                ports.append(found)
+        if settings.get("ports") in (None, [], ()):
+            mistakes.append(f"{where}: needs ports, a list of port numbers and ranges (0: every port).")
+    sources = [mistakes.network(f"{where}: sources", value) for value in _listed(settings.get("sources") or [])]
+    interface = settings.get("interface")
+    if interface is not None and not re.fullmatch(r"[^\s/:\"]{1,15}", str(interface)):
+        mistakes.append(f"{where}: interface {interface!r} cannot be the name of one.")
+        interface = None
+    rule = MarkRule(
+        targets=targets,
+        protocols=protocols,
+        ports=tuple(dict.fromkeys(ports)),
+        sources=tuple(source for source in sources if source is not None),
+        interface=None if interface is None else str(interface),
+    )
+    return [rule] if targets else []
+
+
+def _ftp(raw: Any, where: str, mistakes: Mistakes) -> Ftp | None:
+    if raw is None or raw is False:
+        return None
+    where = f"{where}: ftp"
+    if raw is True:
+        raw = {}
+    if not mistakes.keys(where, raw, FTP_KEYS):
+        return None
+    passive = mistakes.ports(f"{where}: passive_ports", raw.get("passive_ports", "1024-65535"), "tcp")
+    return Ftp(passive or (1024, 65535))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -252,16 +354,7 @@ def _ports(raw: Any, protocols: tuple[str, ...], where: str, mistakes: Mistakes)
         return ()
     ports: list[int] = []
     for value in _listed(raw):
-        if isinstance(value, str) and not value.isdigit():
-            try:
-                value = socket.getservbyname(value, protocols[0])
-            except (OSError, ValueError):
-                mistakes.append(
-                    f"{where}: port {value!r} is no number and no service name of {protocols[0]} that this machine"
-                    " knows; write the number."
-                )
-                continue
-        port = mistakes.port(f"{where}: port", value)
+        port = mistakes.port_name(f"{where}: port", value, protocols[0])
         if port in ports:
             mistakes.append(f"{where}: port {port} is listed twice; once is enough.")
         elif port is not None:
@@ -281,8 +374,9 @@ def _persistence(raw: Any, where: str, mistakes: Mistakes) -> Mapping[str, Any] 
     if not mistakes.keys(where, raw, PERSISTENCE_KEYS):
         return None
     persistence: dict[str, Any] = {
-        # 360 s is what ipvsadm's code takes for a bare -p (its manual says 300): said here, so nobody depends on it.
-        "timeout": mistakes.integer(f"{where} timeout", raw.get("timeout", 360), 1, MAX_PERSISTENCE, 360)
+        "timeout": mistakes.integer(
+            f"{where} timeout", raw.get("timeout", PERSISTENCE_SECONDS), 1, MAX_PERSISTENCE, PERSISTENCE_SECONDS
+        )
     }
     if raw.get("netmask") is not None:
         persistence["netmask"] = _netmask(f"{where} netmask", raw["netmask"], mistakes)

@@ -92,6 +92,29 @@ PERSISTENCE = st.one_of(
     ),
     st.dictionaries(st.sampled_from(sorted(PERSISTENCE_KEYS)), GARBAGE, max_size=2),
 )
+NETWORKS = st.sampled_from(["192.168.3.0/29", "10.9.0.0/16", "2001:db8:9::/125", "10.0.0.0/8", "192.168.1.254"])
+MARKED: dict[str, st.SearchStrategy[Any]] = {
+    "fwmark": often(st.sampled_from([1, 2, "0x10", 7])),
+    "marks": often(
+        st.lists(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "ports": often(st.lists(st.sampled_from([0, 21, 80, "1024-65535", "http"]), max_size=2)),
+                    "protocol": often(st.sampled_from(["tcp", "udp"])),
+                    "networks": often(st.lists(NETWORKS, max_size=2)),
+                    "sources": often(st.lists(NETWORKS, max_size=2)),
+                    "interface": often(st.just("eth1")),
+                },
+            ),
+            max_size=2,
+        )
+    ),
+    "networks": often(st.lists(NETWORKS, max_size=2)),
+    "vip_less": often(st.booleans()),
+    "snat": often(st.booleans()),
+    "ftp": often(st.sampled_from([True, False, {"passive_ports": "30000-30009"}])),
+}
 SERVICE = st.fixed_dictionaries(
     {
         "name": often(st.sampled_from("abcdefgh")),
@@ -107,12 +130,14 @@ SERVICE = st.fixed_dictionaries(
         "one_packet": often(st.booleans()),
         "weight": often(st.integers(0, 9)),
         "realservers": often(st.lists(REALSERVER, max_size=3)),
+        **MARKED,
     },
 )
 VARIABLES = st.dictionaries(
     st.sampled_from(
         "lvs_rip lvs_rip6 lvs_dip lvs_inside lvs_gateway lvs_interface lvs_vip_interface lvs_cluster lvs_nat_return"
-        " lvs_table_owner lvs_route_table lvs_sysctls ansible_host".split()
+        " lvs_table_owner lvs_route_table lvs_sysctls ansible_host lvs_filter lvs_filter_allow lvs_filter_peers"
+        " lvs_ssh_ports lvs_failover lvs_active lvs_sync lvs_dos_profile lvs_conn_tab_bits lvs_clamp_mss".split()
     ),
     st.one_of(ADDRESSES, st.lists(ADDRESSES, max_size=2), WORDS, GARBAGE),
     max_size=4,

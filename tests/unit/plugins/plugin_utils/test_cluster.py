@@ -362,7 +362,15 @@ def test_an_empty_list_of_services_empties_the_director() -> None:
     assert plan.parts["director"] == {
         "roles": ["director"],
         "network": EMPTY,
-        "director": {"groundwork": EMPTY, "owner": "static", "config": [], "restrict": []},
+        "firewall": {"marks": [], "untracked": [], "masquerade": [], "clamps": [], "filter": None},
+        "director": {
+            "groundwork": EMPTY,
+            "owner": "static",
+            "config": [],
+            "restrict": [],
+            "daemons": [],
+            "module_options": {},
+        },
     }
     assert plan.probe == {"vips": [], "services": []}
 

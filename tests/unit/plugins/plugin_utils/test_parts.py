@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netaddr import IPAddress
+from netaddr import IPAddress, IPNetwork
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.machines import Machine
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.parts import NetworkPart
@@ -54,8 +54,8 @@ def test_forwarding() -> None:
 
 def test_dr_realserver() -> None:
     tested = part()
-    tested.direct_vip(IPAddress(VIP))
-    tested.direct_vip(IPAddress(VIP))
+    tested.direct(IPNetwork(VIP))
+    tested.direct(IPNetwork(VIP))
     compiled = tested.compiled({})
     assert compiled["sysctls"] == ARP_CURE
     assert compiled["addresses"] == [{"address": f"{VIP}/32", "device": "lo"}]
@@ -64,7 +64,7 @@ def test_dr_realserver() -> None:
 
 def test_dr_realserver_of_ipv6_needs_no_sysctl() -> None:
     tested = part()
-    tested.direct_vip(IPAddress(VIP6))
+    tested.direct(IPNetwork(VIP6))
     compiled = tested.compiled({})
     assert compiled["sysctls"] == []
     assert compiled["addresses"] == [{"address": f"{VIP6}/128", "device": "lo", "nodad": True, "deprecated": True}]
@@ -72,7 +72,7 @@ def test_dr_realserver_of_ipv6_needs_no_sysctl() -> None:
 
 def test_tun_realserver() -> None:
     tested = part("rs3")
-    tested.tunnel_vip(IPAddress(VIP))
+    tested.tunnel(IPNetwork(VIP))
     compiled = tested.compiled({})
     assert compiled["modules"] == ["ipip"]
     assert compiled["sysctls"] == [*ARP_CURE, {"key": "net.ipv4.conf.tunl0.rp_filter", "value": "2"}]
@@ -89,7 +89,7 @@ def test_tun_realserver() -> None:
 
 def test_tun_realserver_of_ipv6() -> None:
     tested = part("rs3")
-    tested.tunnel_vip(IPAddress(VIP6))
+    tested.tunnel(IPNetwork(VIP6))
     compiled = tested.compiled({})
     assert compiled["modules"] == ["ip6_tunnel"]
     assert compiled["sysctls"] == []
@@ -105,7 +105,7 @@ def test_tun_realserver_of_ipv6() -> None:
 
 def test_advmss_follows_the_mtu() -> None:
     tested = part("rs3", seen=facts(LINKS["rs3"], GATEWAYS["rs3"], mtu=9000))
-    tested.tunnel_vip(IPAddress(VIP))
+    tested.tunnel(IPNetwork(VIP))
     assert {route["advmss"] for route in tested.compiled({})["routes"]} == {8940}
 
 
@@ -113,7 +113,7 @@ def test_two_default_routes_stay_two() -> None:
     seen = facts({"eth1": ["172.16.5.4/24"], "eth2": ["172.16.6.4/24"]}, ["172.16.5.254", "172.16.6.254"])
     seen["routes"][-1]["metric"] = 200
     tested = part("rs3", seen=seen)
-    tested.tunnel_vip(IPAddress(VIP))
+    tested.tunnel(IPNetwork(VIP))
     defaults = [route for route in tested.compiled({})["routes"] if route["destination"] == "default"]
     assert [(route["gateway"], route.get("metric")) for route in defaults] == [
         ("172.16.5.254", None), ("172.16.6.254", 200),
@@ -131,7 +131,7 @@ def test_the_tunnels_own_routes_and_link_local_are_not_copied() -> None:
         {**more, "destination": "2001:db8:7::/64", "device": "gone0"},
     ]
     tested = part("rs3", seen=seen)
-    tested.tunnel_vip(IPAddress(VIP6))
+    tested.tunnel(IPNetwork(VIP6))
     assert [route["destination"] for route in tested.compiled({})["routes"]] == ["2001:db8:3::/64", "default"]
 
 
@@ -141,7 +141,7 @@ def test_an_ipv6_vip_that_is_already_there_changes_nothing() -> None:
     def compiled(seen: dict[str, Any]) -> dict[str, list[Any]]:
         tested = part("director", seen=seen)
         tested.director_vip(IPAddress(VIP6), "eth1")
-        tested.tunnel_vip(IPAddress("2001:db8:5::110"))
+        tested.tunnel(IPNetwork("2001:db8:5::110"))
         return tested.compiled({})
 
     links = {name: list(addresses) for name, addresses in LINKS["director"].items()}
@@ -216,7 +216,7 @@ def test_nat_without_facts_names_no_device() -> None:
 def test_route_table_moves_all_of_it() -> None:
     tested = part("rs1")
     tested.route_table = 5000
-    tested.tunnel_vip(IPAddress(VIP))
+    tested.tunnel(IPNetwork(VIP))
     tested.return_through(IPAddress("10.1.1.2"), IPAddress(DIP), False)
     compiled = tested.compiled({})
     assert {route["table"] for route in compiled["routes"]} == {5000, 5001}
@@ -225,7 +225,7 @@ def test_route_table_moves_all_of_it() -> None:
 
 def test_own_sysctls_come_last_and_win() -> None:
     tested = part()
-    tested.direct_vip(IPAddress(VIP))
+    tested.direct(IPNetwork(VIP))
     extra = {"net.ipv4.conf.all.arp_ignore": 0, "net.ipv4.tcp_ecn": True, "net.core.somaxconn": "4096"}
     assert tested.compiled(extra)["sysctls"] == [
         {"key": "net.ipv4.conf.all.arp_ignore", "value": "0"},
@@ -237,8 +237,8 @@ def test_own_sysctls_come_last_and_win() -> None:
 
 def test_one_vip_by_two_methods_is_a_conflict() -> None:
     tested = part()
-    tested.direct_vip(IPAddress(VIP))
-    tested.tunnel_vip(IPAddress(VIP))
+    tested.direct(IPNetwork(VIP))
+    tested.tunnel(IPNetwork(VIP))
     assert tested.conflicts == [
         f"host rs1: {VIP} would have to be on lo and on tunl0, but a machine holds an address once; use one method,"
         " dr or tun, for this VIP there."

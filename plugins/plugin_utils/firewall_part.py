@@ -1,0 +1,163 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The packet filter's part of one host's plan: the `config` of module ``firewall``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .addresses import IPAddress, IPNetwork
+from .machines import Machine, family
+from .marks import MarkRule, port_texts
+from .mistakes import Mistakes
+
+ALLOW_KEYS = {"protocol", "ports", "sources", "destinations", "interface"}
+ALLOW_PROTOCOLS = ("tcp", "udp", "sctp")
+SSH_PORT = 22
+
+
+class FirewallPart:
+    """Collects what one machine marks, leaves untracked, masquerades, clamps and lets in."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.rules: list[tuple[str, int, MarkRule]] = []
+        self._untracked: list[MarkRule] = []
+        self._accepted: list[MarkRule] = []
+        self._masquerade: list[dict[str, Any]] = []
+        self._clamps: dict[tuple[int, int], dict[str, None]] = {}
+        self._realservers: dict[IPAddress, None] = {}
+        self.filtering = False
+        self.peers: list[str] = []
+        self.allowed: list[dict[str, Any]] = []
+        self.ssh_ports: list[int] = []
+
+    def mark(self, service: str, mark: int, rule: MarkRule) -> None:
+        self.rules.append((service, mark, rule))
+
+    def serve(self, rule: MarkRule, tracked: bool) -> None:
+        """Clients may send this. With dr and tun conntrack sees one side only and would call it invalid (HOWTO 22)."""
+        self._accepted.append(rule)
+        if not tracked:
+            self._untracked.append(rule)
+
+    def masquerade(self, rule: MarkRule) -> None:
+        """What nat has translated leaves with the director's own address (HOWTO 5.26)."""
+        for target in rule.targets:
+            for protocol in rule.protocols or (None,):
+                for low, high in rule.ports or ((0, 0),):
+                    # A port each, as iptables' ipvs match wants it; a range is every port of the VIP.
+                    entry = {"family": family(target.version), "vip": _text(target), "port": low if low == high else 0}
+                    if protocol:
+                        entry["protocol"] = protocol
+                    if entry not in self._masquerade:
+                        self._masquerade.append(entry)
+
+    def clamp(self, target: IPNetwork, mss: int) -> None:
+        """Replies from these tell clients a segment size that fits the tunnel (HOWTO 8.15)."""
+        self._clamps.setdefault((target.version, mss), {})[str(target.cidr)] = None
+
+    def forward(self, rip: IPAddress) -> None:
+        """This realserver's packets pass the host."""
+        self._realservers[rip] = None
+
+    @property
+    def conntrack(self) -> bool:
+        """Whether IPVS has to tell conntrack what it does: rules look at a translated connection's state."""
+        return bool(self._masquerade) or (self.filtering and bool(self._realservers))
+
+    def compiled(self) -> dict[str, Any]:
+        """The `config` of module ``firewall``; without any rule it is empty of everything."""
+        ordered = sorted(self.rules, key=lambda entry: entry[2].order)
+        clamps = [
+            {"family": family(version), "sources": list(sources), "mss": mss}
+            for (version, mss), sources in self._clamps.items()
+        ]
+        untracked = self._untracked if self.filtering or self.machine.variables.get("lvs_untracked") is True else []
+        return {
+            "marks": [entry for _name, mark, rule in ordered for entry in rule.compiled(mark)],
+            "untracked": [entry for rule in untracked for entry in rule.selections(with_clients=False)],
+            "masquerade": self._masquerade,
+            "clamps": clamps,
+            "filter": self._filter() if self.filtering else None,
+        }
+
+    def _filter(self) -> dict[str, Any]:
+        forward = {"realservers": [str(rip) for rip in self._realservers]} if self._realservers else None
+        accepted = [entry for rule in self._accepted for entry in rule.selections(with_clients=True)]
+        return {
+            "ssh_ports": self.ssh_ports,
+            "accept": [*accepted, *self.allowed],
+            "peers": self.peers,
+            "forward": forward,
+        }
+
+
+def read_filter(part: FirewallPart, mistakes: Mistakes) -> None:
+    """The host variables about filtering: `lvs_filter`, `lvs_filter_allow`, `lvs_filter_peers`, `lvs_ssh_ports`."""
+    variables = part.machine.variables
+    where = f"host {part.machine.name}"
+    part.filtering = mistakes.boolean(f"{where}: lvs_filter", variables.get("lvs_filter", False))
+    mistakes.boolean(f"{where}: lvs_untracked", variables.get("lvs_untracked", False))
+    for value in part.machine.given("lvs_filter_peers"):
+        if (address := mistakes.address(f"{where}: lvs_filter_peers", value)) is not None:
+            part.peers.append(str(address))
+    given = variables.get("lvs_ssh_ports", [variables.get("ansible_port", SSH_PORT)])
+    for value in given if isinstance(given, (list, tuple)) else [given]:
+        if (port := mistakes.port(f"{where}: lvs_ssh_ports", value)) is not None:
+            part.ssh_ports.append(port)
+    if part.filtering and not part.ssh_ports:
+        mistakes.append(f"{where}: lvs_ssh_ports is empty, so the filter would lock Ansible out; name the port of ssh.")
+    allowed = variables.get("lvs_filter_allow", [])
+    if not isinstance(allowed, list):
+        mistakes.append(f"{where}: lvs_filter_allow must be a list of mappings with protocol, ports and sources.")
+        return
+    for index, item in enumerate(allowed):
+        if (entry := _allowed(item, f"{where}: lvs_filter_allow[{index}]", mistakes)) is not None:
+            part.allowed += entry
+
+
+def _allowed(item: Any, where: str, mistakes: Mistakes) -> list[dict[str, Any]] | None:
+    if not mistakes.keys(where, item, ALLOW_KEYS):
+        return None
+    protocol = mistakes.choice(f"{where}: protocol", item.get("protocol", "tcp"), ALLOW_PROTOCOLS, "tcp")
+    ports = [mistakes.ports(f"{where}: port", value, protocol) for value in _listed(item.get("ports", []))]
+    networks = {
+        key: [mistakes.network(f"{where}: {key}", value) for value in _listed(item.get(key, []))]
+        for key in ("sources", "destinations")
+    }
+    if not ports:
+        mistakes.append(f"{where}: needs ports, a list of port numbers and ranges.")
+    if None in ports or any(None in found for found in networks.values()):
+        return None
+    entry: dict[str, Any] = {"protocol": protocol, "ports": port_texts(found for found in ports if found)}
+    if item.get("interface"):
+        entry["interface"] = str(item["interface"])
+    versions = {network.version for found in networks.values() for network in found if network is not None}
+    if not versions:
+        return [entry]
+    return [
+        {"family": family(version), **entry, **{key: _of(version, found) for key, found in networks.items()}}
+        for version in sorted(versions)
+        if all(not found or _of(version, found) for found in networks.values())
+    ]
+
+
+def _of(version: int, networks: list[IPNetwork | None]) -> list[str]:
+    return [str(network.cidr) for network in networks if network is not None and network.version == version]
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _text(target: IPNetwork) -> str:
+    """A single address without its prefix length."""
+    return str(target.ip) if target.size == 1 else str(target.cidr)
+
+
+def firewall_is_empty(config: Mapping[str, Any]) -> bool:
+    """Whether there is no rule at all."""
+    return not any(config.values())
