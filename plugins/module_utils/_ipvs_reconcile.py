@@ -217,7 +217,7 @@ def _reconciled(request: Request, environment: Environment, table: KernelTable |
     to_save = drained.with_weights(want, remembered)
     planned = difference(have, want, keys, drain=request.drain_timeout > 0)
     request.guard.check(have, want, keys)
-    _check_modules(planned, have, environment.modules, load=not request.check)
+    _check_modules(planned, have, environment.modules, table, load=not request.check)
     outcome = Outcome(have, have, [], [], {}, notes, to_save, remembered != memory)
     if planned:
         changed = list(dict.fromkeys(operation.service.key for operation in planned.operations()))
@@ -376,7 +376,9 @@ def _read(table: KernelTable, request: Request, environment: Environment, notes:
     return request._replace(ours=mine.__contains__), table.entries(chosen)
 
 
-def _check_modules(planned: Difference, have: Table, modules: KernelModules, load: bool) -> None:
+def _check_modules(
+    planned: Difference, have: Table, modules: KernelModules, table: KernelTable | None, load: bool
+) -> None:
     """Make sure that every scheduler and persistence engine that will be bound is there, and load it."""
     bound = {entry.service.scheduler for entry in have.values()} | {"none"}
     needed: dict[str, tuple[str, list[ServiceKey]]] = {}
@@ -395,6 +397,8 @@ def _check_modules(planned: Difference, have: Table, modules: KernelModules, loa
     for name, (what, keys) in needed.items():
         state = modules.state(name)
         said = modules.load(name) if state == AVAILABLE and load else ""
+        if state == MISSING and name in _in_use(table):
+            continue  # a module of another name brought it
         if state == MISSING or said:
             why = f"could not be loaded: {said.rstrip('.')}" if said else f"is neither built in nor in {modules.folder}"
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
@@ -408,6 +412,12 @@ def _check_modules(planned: Difference, have: Table, modules: KernelModules, loa
             "elsewhere), or choose another.",
             missing=sorted(needed),
         )
+
+
+def _in_use(table: KernelTable | None) -> set[str]:
+    """The modules that schedulers and engines of any service would come from by their names."""
+    services = table.services().values() if table is not None else ()
+    return {name for s in services for name in (f"ip_vs_{s.scheduler}", f"ip_vs_pe_{s.engine}")}
 
 
 def _who_leaves(have: Table, want: Table, keys: list[ServiceKey]) -> Leaving:

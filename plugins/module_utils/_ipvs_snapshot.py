@@ -11,13 +11,20 @@ from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
 from ._ipvs_diff import OVERRIDDEN
-from ._ipvs_input import parse_restrict
+from ._ipvs_input import Restriction, parse_restrict
 from ._ipvs_interface import trouble
 from ._ipvs_kernel import KernelTable
+from ._ipvs_model import Table
 from ._ipvs_reconcile import Environment, reconcile
 from ._ipvs_settings import Daemon, daemon_config, read_settings, timeouts_config
 from ._ipvs_settings_run import set_daemons, set_timeouts
 from ._kernel_modules import KernelModules
+
+ATTEMPTS = 5
+_UNSETTLED = (
+    "Something else wrote to the table all the while: the snapshot may mix what stood there at different moments. "
+    "Take it again when that has ended."
+)
 
 
 def take(
@@ -33,12 +40,8 @@ def take(
     if table is None:
         raise LvsError("Module ip_vs is not loaded; there is nothing to take a snapshot of. Nothing was changed.")
     try:
-        services = table.services()
-        content = table.entries(
-            service
-            for key, service in services.items()
-            if restrict is None or any(restriction.matches(key) for restriction in restrictions)
-        )
+        with environment.exclusive(check):
+            content, settled = _content(table, restrict is None, restrictions)
         settings = read_settings(table)
     finally:
         table.close()
@@ -57,9 +60,24 @@ def take(
     return {
         "changed": changed,
         "commands": [],
-        "notes": [],
+        "notes": [] if settled else [_UNSETTLED],
         "diff": {"before": previous.text if previous is not None else "", "after": text},
     }
+
+
+def _content(table: KernelTable, everything: bool, restrictions: list[Restriction]) -> tuple[Table, bool]:
+    """What the kernel shows, and whether it showed the same twice: it does not say when others write meanwhile."""
+    previous: Table | None = None
+    for _attempt in range(ATTEMPTS):
+        content = table.entries(
+            service
+            for key, service in table.services().items()
+            if everything or any(restriction.matches(key) for restriction in restrictions)
+        )
+        if content == previous:
+            return content, True
+        previous = content
+    return content, False
 
 
 def bring_back(

@@ -521,6 +521,14 @@ def test_a_scheduler_that_is_nowhere_is_named_before_anything_is_written(machine
     assert machine.kernel.writes == []
 
 
+def test_a_scheduler_that_some_service_has_is_there_whatever_its_module_is_called(machine: Machine) -> None:
+    machine.run([service(80, scheduler="rr")])
+    machine.install("ip_vs", "ip_vs_wlc")
+    machine.run([service(81, scheduler="rr")])
+    with pytest.raises(LvsError, match="scheduler sh of TCP service"):
+        machine.run([service(82, scheduler="sh")])
+
+
 def test_a_scheduler_that_does_not_load_is_named_before_anything_is_written(machine: Machine) -> None:
     machine.install("ip_vs", "ip_vs_rr")
     machine.load_error = "modprobe: ERROR: Key was rejected by service"

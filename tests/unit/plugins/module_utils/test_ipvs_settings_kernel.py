@@ -385,6 +385,38 @@ def test_a_snapshot_leads_back_to_records_that_would_be_refused_as_input(directo
     assert director.state() == before
 
 
+def test_a_snapshot_is_of_one_moment_or_says_that_it_is_not(
+    director: Director, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    director.ipvs(WEB)
+    (svc,) = director.kernel.table.values()
+    (dest,) = svc.dests.values()
+    entries = KernelTable.entries
+    writes = [1]
+
+    def moving(table: KernelTable, services: Any) -> Any:
+        found = entries(table, services)
+        if writes[0]:
+            writes[0] -= 1
+            dest.weight += 1
+        return found
+
+    monkeypatch.setattr(KernelTable, "entries", moving)
+    assert take(director.path, environment=director.environment)["notes"] == []
+    assert director.saved()["config"][0]["realservers"][0]["weight"] == dest.weight
+    writes[0] = 99
+    (note,) = take(director.path, environment=director.environment)["notes"]
+    assert "Something else wrote to the table all the while" in note
+
+
+def test_a_snapshot_waits_for_a_run_that_writes(director: Director, tmp_path: Path) -> None:
+    director.ipvs(WEB)
+    with Lock(str(tmp_path / "run")):
+        impatient = director.environment._replace(lock=Lock(str(tmp_path / "run"), patience=0))
+        with pytest.raises(LvsError, match="Another run"):
+            take(director.path, environment=impatient)
+
+
 def test_a_snapshot_of_some_services_leaves_the_others(director: Director) -> None:
     director.ipvs(WEB, DNS)
     take(director.path, [{"port": 80}], environment=director.environment)
