@@ -16,7 +16,10 @@ from typing import Any
 
 # Not below /run: the scenarios reboot the machine in between.
 STATE = pathlib.Path("/var/tmp/snapshot.json")
-FOLDERS = ("/etc/lvs", "/var/lib/lvs", "/usr/local/lib", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/systemd/system")
+FOLDERS = (
+    "/etc/lvs", "/var/lib/lvs", "/usr/local/lib", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/modprobe.d",
+    "/etc/systemd/system",
+)  # fmt: skip
 # These live on by themselves: how long an address is valid, what the kernel counts.
 TRANSIENT = ("valid_life_time", "preferred_life_time", "expires", "flags", "age", "metrics")
 
@@ -44,6 +47,16 @@ def sysctls() -> dict[str, str]:
     return found
 
 
+def filters() -> list[str]:
+    """Every rule of every packet filter; asking must not load one that is not there."""
+    found = subprocess.run(["nft", "-s", "list", "ruleset"], capture_output=True, text=True, check=False).stdout
+    for name in ("ip", "ip6"):
+        if pathlib.Path(f"/proc/net/{name}_tables_names").exists():
+            saved = subprocess.run([f"{name}tables-legacy-save"], capture_output=True, text=True, check=True).stdout
+            found += "".join(line + "\n" for line in saved.splitlines() if line.startswith("-A"))
+    return found.splitlines()
+
+
 def state() -> dict[str, Any]:
     links = ip("addr")
     table = pathlib.Path("/proc/net/ip_vs")
@@ -62,6 +75,7 @@ def state() -> dict[str, Any]:
             if path.name != "ipvsadm.service"
         )
         + [folder for folder in FOLDERS if pathlib.Path(folder).is_dir()],
+        "filters": filters(),
         "sysctls": sysctls(),
     }
 

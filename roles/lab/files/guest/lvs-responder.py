@@ -4,8 +4,10 @@
 
 """A realserver's service for tests: every answer says which machine gave it, to whom, and at which address.
 
-TCP 80, 8080   HTTP. GET / answers "HOSTNAME CLIENT LOCAL"; GET /slow?s=N does so after N seconds (at most 20);
-               POST reads the whole body and answers "HOSTNAME <bytes>". The connection is closed after the answer.
+TCP 80, 443, 8080
+               HTTP, on all of them without TLS. GET / answers "HOSTNAME CLIENT LOCAL"; GET /slow?s=N does so after N
+               seconds (at most 20); POST reads the whole body and answers "HOSTNAME <bytes>". The connection is closed
+               after the answer.
 TCP 7          answers each line with "HOSTNAME line" and stays open.
 UDP 53, 80, 8080
                answers "HOSTNAME CLIENT LOCAL" from the very address the datagram was sent to: a realserver under direct
@@ -24,7 +26,7 @@ import struct
 import threading
 import time
 
-HTTP_PORTS = (80, 8080)
+HTTP_PORTS = (80, 443, 8080)
 ECHO_PORTS = (7,)
 UDP_PORTS = (53, 80, 8080)
 LOG = "/var/log/lvs-responder.log"
