@@ -140,8 +140,9 @@ class Lab:
 
     # ------------------------------------------------------------------ traffic
 
-    def ask(self, protocol: str, address: str, port: int, count: int) -> list[Answer]:
-        return json.loads(self.run("client", f"{TRAFFIC} {protocol} {address} {port} {count}"))
+    def ask(self, protocol: str, address: str, port: int, count: int, source: str = "") -> list[Answer]:
+        """As many requests, from an address of the client's if it is given."""
+        return json.loads(self.run("client", f"{TRAFFIC} {protocol} {address} {port} {count} {source}"))
 
     def upload(self, address: str, port: int, size: int) -> Answer:
         return json.loads(self.run("client", f"{TRAFFIC} upload {address} {port} {size}"))

@@ -22,12 +22,14 @@ GET = b"GET / HTTP/1.1\r\nHost: lvs\r\nConnection: close\r\n\r\n"
 losses: list[str] = []
 
 
-def tcp(address: str, port: int, request: bytes, timeout: float = TIMEOUT) -> list[str] | None:
+def tcp(address: str, port: int, request: bytes, timeout: float = TIMEOUT, source: str = "") -> list[str] | None:
     """One request over a connection of its own; `losses` says when and why one failed."""
     stage, start = "connect", time.gmtime()
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as connection:
         connection.settimeout(timeout)
         try:
+            if source:
+                connection.bind((source, 0))
             connection.connect((address, port))
             stage = "request"
             connection.sendall(request)
@@ -42,12 +44,14 @@ def tcp(address: str, port: int, request: bytes, timeout: float = TIMEOUT) -> li
     return body.decode().split() or None
 
 
-def udp(address: str, port: int) -> list[str] | None:
+def udp(address: str, port: int, source: str = "") -> list[str] | None:
     """One datagram from a source port of its own."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as channel:
         channel.settimeout(TIMEOUT)
         try:
+            if source:
+                channel.bind((source, 0))
             # connect() lets the kernel discard an answer that comes from any address but the VIP.
             channel.connect((address, port))
             channel.send(b"who\n")
@@ -61,8 +65,10 @@ def upload(address: str, port: int, size: int) -> list[str] | None:
     return tcp(address, port, head + b"x" * size, timeout=15.0)
 
 
-def ask(protocol: str, address: str, port: int, count: int) -> list[list[str] | None]:
-    return [tcp(address, port, GET) if protocol == "tcp" else udp(address, port) for _number in range(count)]
+def ask(protocol: str, address: str, port: int, count: int, source: str) -> list[list[str] | None]:
+    if protocol == "tcp":
+        return [tcp(address, port, GET, source=source) for _number in range(count)]
+    return [udp(address, port, source) for _number in range(count)]
 
 
 def stream(address: str, port: int, stop: pathlib.Path) -> dict[str, object]:
@@ -99,15 +105,15 @@ def hold(address: str, port: int, stop: pathlib.Path) -> list[str] | None:
     return received.partition(b"\r\n\r\n")[2].decode().split() or None
 
 
-def main(what: str, address: str, port: str, argument: str) -> object:
+def main(what: str, address: str, port: str, argument: str, source: str = "") -> object:
     if what == "upload":
         return upload(address, int(port), int(argument))
     if what == "stream":
         return stream(address, int(port), pathlib.Path(argument))
     if what == "hold":
         return hold(address, int(port), pathlib.Path(argument))
-    return ask(what, address, int(port), int(argument))
+    return ask(what, address, int(port), int(argument), source)
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:5])))
+    print(json.dumps(main(*sys.argv[1:6])))
