@@ -147,7 +147,7 @@ options:
               checksum:
                 description: Checksum of a V(gue) or V(gre) tunnel. The default is V(none).
                 type: str
-                choices: [none, csum, remcsum]
+                choices: [none, csum, remcsum, both]
       pool:
         description: Name of one of O(pools), in place of O(config[].realservers).
         type: str

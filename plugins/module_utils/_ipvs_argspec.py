@@ -13,7 +13,7 @@ PROTOCOL: dict[str, Any] = {"type": "str", "choices": ["tcp", "udp", "sctp"]}
 TUNNEL: dict[str, Any] = {
     "type": {"type": "str", "choices": ["ipip", "gue", "gre"]},
     "port": {"type": "int"},
-    "checksum": {"type": "str", "choices": ["none", "csum", "remcsum"]},
+    "checksum": {"type": "str", "choices": ["none", "csum", "remcsum", "both"]},
 }
 
 REALSERVER: dict[str, Any] = {

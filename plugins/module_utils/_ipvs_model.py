@@ -34,9 +34,9 @@ MEANT_FLAGS = PERSISTENT | ONE_PACKET | ALL_SCHEDULER_FLAGS
 
 TUNNELS = {"ipip": 0, "gue": 1, "gre": 2}
 TUNNEL_NAMES = {number: name for name, number in TUNNELS.items()}
-CHECKSUMS = {"none": 0, "csum": 1, "remcsum": 2}
+CHECKSUMS = {"none": 0, "csum": 1, "remcsum": 2, "both": 3}
 CHECKSUM_NAMES = {number: name for name, number in CHECKSUMS.items()}
-_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum"}
+_CHECKSUM_OPTIONS = {0: "--tun-nocsum", 1: "--tun-csum", 2: "--tun-remcsum", 3: "--tun-csum --tun-remcsum"}
 
 DEFAULT_SCHEDULER = "wlc"
 DEFAULT_WEIGHT = 1

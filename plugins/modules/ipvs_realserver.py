@@ -100,7 +100,7 @@ options:
       checksum:
         description: Checksum of a V(gue) or V(gre) tunnel. The default is V(none).
         type: str
-        choices: [none, csum, remcsum]
+        choices: [none, csum, remcsum, both]
   drain_timeout:
     description:
       - With O(state=absent), how many seconds to wait, at weight 0, for active connections to end.

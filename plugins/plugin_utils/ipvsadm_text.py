@@ -101,7 +101,8 @@ def _options(words: list[str]) -> dict[str, Any]:
         position += 1
         if word in SWITCHES:
             key, value = SWITCHES[word]
-            found[key] = value
+            # The kernel keeps the two checksums as a bit each.
+            found[key] = "both" if {value, found.get(key)} == {"csum", "remcsum"} else value
             continue
         follows = words[position] if position < len(words) else None
         if word in MAY_BE_EMPTY and (follows is None or follows.startswith("-")):

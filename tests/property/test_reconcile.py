@@ -70,7 +70,7 @@ def realservers(family: str, port: int) -> st.SearchStrategy[list[dict[str, Any]
             if kind == "gue":
                 entry["tunnel"]["port"] = 6080
             if kind != "ipip":
-                entry["tunnel"]["checksum"] = draw(st.sampled_from(["none", "csum", "remcsum"]))
+                entry["tunnel"]["checksum"] = draw(st.sampled_from(["none", "csum", "remcsum", "both"]))
         return entry
 
     return st.lists(one(), max_size=4, unique_by=lambda entry: (entry["address"], entry["port"]))

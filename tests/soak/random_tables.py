@@ -197,8 +197,9 @@ def transition(reconcile: Any, wanted: list[dict[str, Any]], drain: int) -> None
         raise SystemExit("check mode wrote")
     real = reconcile.reconcile(**options)
     again = reconcile.reconcile(**options)
-    if checked["commands"] != real["commands"]:
-        raise SystemExit(f"check mode said {checked['commands']}, the run did {real['commands']}")
+    for name in ("commands", "before", "after", "diff", "counts"):
+        if checked[name] != real[name]:
+            raise SystemExit(f"check mode said {name} {checked[name]}, the run {real[name]}")
     if again["changed"]:
         raise SystemExit(f"a second run changed {again['commands']}")
     ipvsadm(commands, "-R", text="".join(f"{line}\n" for line in real["commands"]))

@@ -148,6 +148,8 @@ def test_ipvsadm_as_people_write_it() -> None:
     assert result["ignored"] == ["line 10: --set: that is for module ipvs_timeouts"]
     assert ipvsadm_text.parse("-A -t 10.0.0.1:80\n-C\n") == []
     assert ipvsadm_text.parse("-A -t 10.0.0.1:80 -p")[0]["persistence"]["timeout"] == 360
+    tunnel = ["-A -f 9 -s wlc", "-a -f 9 -r 10.0.0.2:0 -i -w 1 --tun-type gre --tun-csum --tun-remcsum"]
+    assert lines(ipvsadm_text.parse("\n".join(tunnel))) == tunnel
     marks = ["-A -f 1 -s wlc", "-a -f 1 -r 10.0.0.2:80 -g -w 1"]  # ipvsadm rewrites ports of addresses only
     assert lines(ipvsadm_text.parse("\n".join(marks))) == marks
 
