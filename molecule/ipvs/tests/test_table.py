@@ -17,6 +17,11 @@ def test_any_table_leads_to_any_other(program: Callable[..., str]) -> None:
     print(program("random_tables.py", "1", "40"))
 
 
+@pytest.mark.parametrize("case", ["merged", "replaced", "returned"])
+def test_what_is_stated_and_what_is_kept(program: Callable[..., str], case: str) -> None:
+    assert f"{case}: passed" in program("table_states.py", case)
+
+
 @pytest.mark.parametrize("case", ["writes", "refused", "together", "killed", "flushed"])
 def test_what_goes_wrong_in_the_middle(program: Callable[..., str], case: str) -> None:
     output = program("table_faults.py", case)
