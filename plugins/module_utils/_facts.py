@@ -1,17 +1,20 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the plan and the doctor have to know of one host: its kernel, rights, programs, interfaces and routes."""
+"""What the plan and the doctor have to know of one host: kernel, rights, programs, network and packet filter."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, Callable, Iterable
 
+from . import _firewall_foreign
 from ._errors import LvsError
+from ._firewall_host import FirewallHost
 from ._ipvs_capabilities import in_user_namespace, net_admin
 from ._kernel_advice import KernelJudge, distribution
 from ._kernel_modules import MISSING
+from ._ledger import DIRECTORY, Ledger
 
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 
@@ -24,6 +27,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "kernel": os.uname().release,
         "distribution": {key: distribution(root)[key] for key in ("id", "version")},
         "machine": os.uname().machine,
+        "memory_pages": os.sysconf("SC_PHYS_PAGES"),
         "root": os.geteuid() == 0,
         "net_admin": net_admin(root),
         "user_namespace": in_user_namespace(root),
@@ -42,6 +46,14 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
     except LvsError as error:
         facts["iproute2"] = False
         missed.append(f"Interfaces and routes are not known: {error}")
+    host = FirewallHost(root, judge=judge)
+    try:
+        with Ledger(os.path.join(root, DIRECTORY.lstrip("/")), write=False) as ledger:
+            ours = set(ledger.entries)
+    except LvsError as error:
+        ours = set()
+        missed.append(f"Which policy rules are ours is not known: {error}")
+    facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours)
     return facts, missed
 
 

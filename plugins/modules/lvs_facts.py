@@ -13,9 +13,10 @@ version_added: "0.1.0"
 author:
   - linuxvirtualserver.lvs contributors (@linuxvirtualserver)
 description:
-  - Returns C(ansible_facts.lvs) with the kernel, the rights, the programs, the interfaces and the routes of the main
-    table.
-  - It runs C(ip) three times and reads a few files. Nothing is loaded and nothing is changed.
+  - Returns C(ansible_facts.lvs) with the kernel, the rights, the programs, the interfaces, the routes of the main
+    table, and what rules of others use of the packet filter.
+  - It runs C(ip) five times, lists the packet filter's rules where it is in use, and reads a few files. Nothing is
+    loaded and nothing is changed.
 extends_documentation_fragment:
   - linuxvirtualserver.lvs.attributes
   - linuxvirtualserver.lvs.attributes.info_module
@@ -140,6 +141,21 @@ ansible_facts:
               scope: global
               metric: 0
               source: null
+        firewall:
+          description:
+            - Whether M(linuxvirtualserver.lvs.firewall) can use C(nftables), and C(nft) or C(legacy) of C(iptables).
+            - C(marks) are the fwmarks that rules of others set or match, with C(mark), C(mask) and C(where). Of a range
+              both ends are listed. Not seen are marks that programs set on their own sockets, and those that a rule
+              computes.
+          returned: success
+          type: dict
+          sample:
+            nftables: true
+            iptables: {nft: true, legacy: false}
+            marks:
+              - {mark: 1, mask: 4294967295, where: nft table ip foo chain bar}
+              - {mark: 32, mask: 255, where: iptables mangle PREROUTING}
+              - {mark: 2, mask: 4294967295, where: ip rule 100}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -158,7 +174,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = [*module.params["modules"], *(f"ip_vs_{name}" for name in module.params["schedulers"])]
-    facts, missed = gather(Kernel().ip, [name.replace("-", "_") for name in wanted])
+    kernel = Kernel()
+    facts, missed = gather(kernel.ip, [name.replace("-", "_") for name in wanted], kernel.root)
     for sentence in missed:
         module.warn(sentence)
     module.exit_json(changed=False, ansible_facts={"lvs": facts})
