@@ -1,0 +1,28 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab, with the test responder on the director, too, and a client that can leave connections half open."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+SHARED = HERE.parent.parent / "shared/tests"
+sys.path.insert(0, str(SHARED))
+from lab import Lab  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    lab = Lab("localnode")
+    lab.put("client", SHARED / "traffic.py", "/root/traffic.py")
+    lab.put("client", HERE / "half_open.py", "/root/half_open.py")
+    # Not enabled: after a reboot the tests start it again.
+    lab.run("director", "systemctl start lvs-responder")
+    yield lab
+    lab.run("director", "systemctl stop lvs-responder")
