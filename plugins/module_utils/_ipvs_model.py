@@ -113,11 +113,14 @@ def same_service(have: Service, want: Service) -> bool:
 def same_destination(have: Destination, want: Destination) -> bool:
     """Whether the kernel's record already is what is wanted.
 
-    Some kernels report `local` for an address of the director's own, whichever method was asked for.
+    Some kernels report `local` for an address of the director's own, whichever method was asked for; a tunnel then
+    counts for nothing.
     """
     if have == want:
         return True
-    return have.forwarding == LOCAL and have == want._replace(forwarding=LOCAL)
+    return have.forwarding == LOCAL and have == want._replace(
+        forwarding=LOCAL, tunnel_type=0, tunnel_port=0, tunnel_flags=0
+    )
 
 
 # ---- text

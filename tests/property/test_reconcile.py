@@ -170,6 +170,36 @@ def test_overridden_leads_from_any_table_to_any_other_and_then_writes_nothing(
     assert second["commands"] == second["before"] == second["after"] == []
 
 
+@given(
+    tables,
+    tables,
+    st.sampled_from(["merged", "replaced", "overridden", "deleted", "detached"]),
+    st.sampled_from([0, 30]),
+    st.booleans(),
+)
+def test_check_mode_says_what_the_run_does(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], state: str, drain: int, full: bool
+) -> None:
+    kernel = filled(before)
+    results: list[Any] = []
+    for check in (True, False):
+        try:
+            results.append(
+                reconcile(
+                    after,
+                    state,
+                    allow_empty=True,
+                    drain_timeout=drain,
+                    full=full,
+                    check=check,
+                    environment=environment(kernel),
+                )
+            )
+        except LvsError as exc:  # what the kernel's values make wrong
+            results.append(exc.message)
+    assert results[0] == results[1]
+
+
 @given(tables, tables)
 def test_replaced_touches_only_what_is_named(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
     kernel = filled(before)

@@ -209,6 +209,14 @@ def test_local_addresses_converge_although_the_kernel_calls_them_local(machine: 
 # ---- refusals
 
 
+def test_a_tunnel_to_a_local_address_converges_although_the_kernel_calls_it_local(machine: Machine) -> None:
+    machine.kernel.local = {bytes([10, 0, 0, 1])}
+    entry = {"address": "10.0.0.1", "forwarding": "tun", "tunnel": {"type": "gue", "port": 6080}}
+    config = [{"address": "192.168.1.110", "port": 80, "realservers": [entry]}]
+    assert machine.run(config)["changed"]
+    assert not machine.run(config, "replaced")["changed"]
+
+
 def test_what_was_written_before_a_refusal_is_rolled_back(machine: Machine) -> None:
     machine.run([service(80, "10.0.0.1")])
     before = machine.kernel.copy()
