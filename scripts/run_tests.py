@@ -116,7 +116,8 @@ def molecule(args: argparse.Namespace) -> list[Step]:
     return [
         *([] if args.keep else [fresh]),
         # One lab for all: scenario `default` boots it, the others use it in turn.
-        Step("molecule, lab up", ["molecule", "create"], 15, frame=True),
+        # The first time ever it compiles the machines' kernel.
+        Step("molecule, lab up", ["molecule", "create"], 30, frame=True),
         *(step for name in scenarios for step in scenario_steps(name)),
     ]
 
@@ -140,7 +141,7 @@ def scenario_steps(name: str) -> list[Step]:
 def soak(_args: argparse.Namespace) -> list[Step]:
     report = RESULTS / "soak.xml"
     return [
-        Step("soak, lab up", soak_lab("up"), 15, frame=True),
+        Step("soak, lab up", soak_lab("up"), 30, frame=True),
         Step("soak", ["pytest", "-rA", f"--junitxml={report}", "tests/soak"], 40, junit="results/soak.xml"),
     ]
 

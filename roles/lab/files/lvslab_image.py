@@ -6,7 +6,7 @@
 
 The cache holds (KEY is a hash of everything that goes into the thing, so a changed recipe builds a new one):
 
-    kernel-uml-KEY/          a folder to chroot into: the user-mode-linux program, its libc and its kernel modules
+    kernel-uml-SUITE-KEY/    a folder to chroot into: the user-mode-linux program, its libc and its kernel modules
     root-DISTRIBUTION-KEY/   a Debian root file system as mmdebstrap leaves it
     image-DISTRIBUTION-KEY/  disk.img, the ext4 base image the machines' own disks are layered over; for qemu also
                              vmlinuz and initrd.img
@@ -18,6 +18,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -31,15 +32,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-GUEST_FILES = pathlib.Path(__file__).resolve().parent / "guest"
+FILES = pathlib.Path(__file__).resolve().parent
+GUEST_FILES = FILES / "guest"
+KERNEL_CONFIG = FILES / "uml.config"
 
-# The user-mode-linux of this suite has a kernel with seccomp=on: a system call costs half of what the ptrace way takes.
-FAST_KERNEL_SUITE = "forky"
+# The kernel source of this suite knows seccomp=on: a system call costs half of what the ptrace way takes.
+KERNEL_SOURCE_SUITE = "forky"
 
 DISTRIBUTIONS = ("bookworm", "trixie")
 
 # What a machine has from the start. Nothing of LVS: installing that is the business of the roles under test.
 PACKAGES = (
+    "conntrack",
     "dbus",
     "ethtool",
     "iproute2",
@@ -47,6 +51,7 @@ PACKAGES = (
     "iputils-arping",
     "iputils-ping",
     "kmod",
+    "nftables",
     "openssh-server",
     "procps",
     "python3",
@@ -321,18 +326,8 @@ def sweep(cache: pathlib.Path) -> None:
 # ---------------------------------------------------------------------------------------------- kernel and modules
 
 
-def install_modules(source: pathlib.Path, target: pathlib.Path, version: str) -> None:
-    """Copy kernel modules without their debugging symbols (a guest reads all of a module to load it)."""
-    shutil.copytree(source, target, symlinks=True)
-    modules = [str(path) for path in target.rglob("*.ko")]
-    for start in range(0, len(modules), 200):
-        run(["strip", "--strip-debug", *modules[start : start + 200]])
-    base = target.parents[2]
-    run(["depmod", "--basedir", str(base), version])
-
-
 def libraries_of(program: pathlib.Path, tree: pathlib.Path) -> list[pathlib.Path]:
-    """The shared libraries a program of an unpacked Debian needs, and theirs, and the loader."""
+    """The shared libraries a program needs, and theirs, and the loader; all of them are somewhere in the tree."""
     # Not named in the program: the loader, and what libc loads when a thread is cancelled, as at a guest's reboot.
     unnamed = ("ld-linux-x86-64.so.2", "libgcc_s.so.1")
     found = {name: next(path for path in tree.rglob(name) if path.is_file()) for name in unnamed}
@@ -345,8 +340,112 @@ def libraries_of(program: pathlib.Path, tree: pathlib.Path) -> list[pathlib.Path
     return [found[name] for name in sorted(found)]
 
 
-def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) -> tuple[UmlKernel, bool]:
-    """The user-mode-linux program of one Debian release with the libc it needs, as a folder to chroot into."""
+def install_program(folder: pathlib.Path, program: pathlib.Path, libraries: pathlib.Path) -> None:
+    """Put the kernel and the libraries it needs where its machines are chrooted to."""
+    root = folder / "root"
+    # /machine and /image are where a machine's own folder and its base image are bound when it starts.
+    for name in ("dev", "proc", "tmp", "machine", "image", "usr/bin", "lib64"):
+        (root / name).mkdir(parents=True)
+    (root / "lib").symlink_to("lib64")
+    shutil.copy2(program, root / "usr/bin/linux.uml")
+    for library in libraries_of(program, libraries):
+        shutil.copy2(library, root / "lib64" / library.name)
+
+
+def install_modules(source: pathlib.Path, folder: pathlib.Path, version: str) -> None:
+    """Copy kernel modules without their debugging symbols (a guest reads all of a module to load it)."""
+    target = folder / "modules/lib/modules" / version
+    shutil.copytree(source, target, symlinks=True)
+    modules = [str(path) for path in target.rglob("*.ko")]
+    for start in range(0, len(modules), 200):
+        run(["strip", "--strip-debug", *modules[start : start + 200]])
+    run(["depmod", "--basedir", str(folder / "modules"), version])
+
+
+def not_honoured(wanted: str, config: str) -> list[str]:
+    """The lines of a configuration fragment that a complete configuration contradicts, or does not know."""
+    made = set(config.splitlines())
+    names = {line.partition("=")[0] for line in made if line.startswith("CONFIG_")}
+    lost = []
+    for line in wanted.splitlines():
+        off = re.fullmatch(r"# (CONFIG_\w+) is not set", line)
+        # What a configuration does not mention is off.
+        if (off and off[1] in names) or (line.startswith("CONFIG_") and line not in made):
+            lost.append(line)
+    return lost
+
+
+def configure(source: pathlib.Path) -> None:
+    """Make the kernel's configuration: user-mode-linux's own defaults with our fragment over them."""
+    make = ["make", "--silent", "-C", str(source), "ARCH=um"]
+    run([*make, "defconfig"])
+    merge = [str(source / "scripts/kconfig/merge_config.sh"), "-m", "-O", str(source)]
+    run([*merge, str(source / ".config"), str(KERNEL_CONFIG)])
+    run([*make, "olddefconfig"])
+    lost = not_honoured(KERNEL_CONFIG.read_text(), (source / ".config").read_text())
+    if lost:
+        raise LabError(
+            f"this kernel source does not honour these lines of {KERNEL_CONFIG.name}: {', '.join(lost)}. "
+            "Its options have changed: correct or remove them there (make ARCH=um menuconfig shows what they need)"
+        )
+
+
+def compile_kernel(folder: pathlib.Path, source: pathlib.Path) -> str:
+    """Configure, compile and install a kernel with the host's own compiler; returns its version."""
+    configure(source)
+    make = ["make", "--silent", "-C", str(source), "ARCH=um"]
+    run_contained([*make, f"-j{len(os.sched_getaffinity(0))}", "linux", "modules"], timeout=5400)
+    run([*make, "modules_install", f"INSTALL_MOD_PATH={folder / 'modules'}", "INSTALL_MOD_STRIP=1"])
+    version = run([*make, "kernelrelease"]).strip()
+    (folder / "modules/lib/modules" / version / "build").unlink()  # leads to the source, which goes away
+    run(["strip", str(source / "linux")])
+    (loader,) = pathlib.Path("/usr/lib").glob("*/ld-linux-x86-64.so.2")
+    install_program(folder, source / "linux", loader.parent)
+    return version
+
+
+def described_kernel(folder: pathlib.Path) -> UmlKernel:
+    """A kernel of the cache: what is built, and what its file `version` says of it."""
+    version, origin = (folder / "version").read_text().splitlines()
+    seccomp = tuple(int(part) for part in version.split(".")[:2]) >= (6, 16)
+    way = "seccomp" if seccomp else "ptrace"
+    return UmlKernel(folder, version, seccomp, f"user-mode-linux {version}, {origin} ({way})")
+
+
+def build_own_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) -> tuple[UmlKernel, bool]:
+    """A kernel built from one Debian release's source with what the lab needs; once, for it takes minutes."""
+    lines = sources_for(suite, sources, updates=False)
+
+    def build(folder: pathlib.Path) -> None:
+        say(f"fetching the kernel source of Debian {suite}")
+        unpacked, source = folder / "unpacked", folder / "source"
+        mmdebstrap(unpacked, suite, lines, ["--variant=extract", "--include=linux-source"])
+        (archive,) = (unpacked / "usr/src").glob("linux-source-*.tar.xz")
+        (changelog,) = (unpacked / "usr/share/doc").glob("linux-source-*/changelog.Debian.gz")
+        with gzip.open(changelog, "rt") as file:
+            origin = re.sub(r"^(\S+) \((\S+)\).*\n", r"built from \1 \2", file.readline()) + f" of Debian {suite}"
+        source.mkdir()
+        # A third of the source drives displays.
+        run(
+            [
+                *("tar", "--extract", "--xz", "--strip-components=1", "--exclude=*/drivers/gpu/drm/*.[ch]"),
+                *("--directory", str(source), "--file", str(archive)),
+            ],
+            timeout=600,
+        )
+        remove_tree(unpacked)
+        say("building the machines' kernel from it: about ten minutes, once")
+        version = compile_kernel(folder, source)
+        remove_tree(source)
+        (folder / "version").write_text(f"{version}\n{origin}\n")
+
+    key = digest("own kernel", 1, lines, KERNEL_CONFIG.read_text())
+    folder, changed = in_cache(cache, f"kernel-uml-{suite}-{key}", build)
+    return described_kernel(folder), changed
+
+
+def fetch_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) -> tuple[UmlKernel, bool]:
+    """The user-mode-linux program of one Debian release with the libc it needs."""
     lines = sources_for(suite, sources, updates=False)
 
     def build(folder: pathlib.Path) -> None:
@@ -354,42 +453,32 @@ def build_uml_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: s
         unpacked = folder / "unpacked"
         mmdebstrap(unpacked, suite, lines, ["--variant=extract", "--include=user-mode-linux"])
         (version,) = os.listdir(unpacked / "usr/lib/uml/modules")
-        root = folder / "root"
-        # /machine and /image are where a machine's own folder and its base image are bound when it starts.
-        for name in ("dev", "proc", "tmp", "machine", "image", "usr/bin", "lib64"):
-            (root / name).mkdir(parents=True)
-        shutil.copy2(unpacked / "usr/bin/linux.uml", root / "usr/bin/linux.uml")
-        for library in libraries_of(unpacked / "usr/bin/linux.uml", unpacked):
-            shutil.copy2(library, root / "lib64" / library.name)
-        (root / "lib").symlink_to("lib64")
-        install_modules(unpacked / "usr/lib/uml/modules" / version, folder / "modules/lib/modules" / version, version)
-        (folder / "version").write_text(version + "\n")
+        install_program(folder, unpacked / "usr/bin/linux.uml", unpacked)
+        install_modules(unpacked / "usr/lib/uml/modules" / version, folder, version)
         remove_tree(unpacked)
+        (folder / "version").write_text(f"{version}\nthe package of Debian {suite}, without packet filters\n")
 
-    folder, changed = in_cache(cache, f"kernel-uml-{suite}-{digest('kernel', 4, lines)}", build)
-    version = (folder / "version").read_text().strip()
-    seccomp = tuple(int(part) for part in version.split(".")[:2]) >= (6, 16)
-    way = "seccomp" if seccomp else "ptrace"
-    return UmlKernel(folder, version, seccomp, f"user-mode-linux {version} of Debian {suite} ({way})"), changed
+    folder, changed = in_cache(cache, f"kernel-uml-{suite}-{digest('kernel', 5, lines)}", build)
+    return described_kernel(folder), changed
 
 
 def uml_kernel(
     cache: pathlib.Path, sources: Sequence[AptSource], allow_distribution_kernel: bool
 ) -> tuple[UmlKernel, bool]:
-    """The fast kernel; the distribution's own only where the user said so, because it is three times slower."""
+    """Our own kernel; the distribution's only where the user said so: it is slower and has no packet filters."""
     try:
-        return build_uml_kernel(cache, sources, FAST_KERNEL_SUITE)
+        return build_own_kernel(cache, sources, KERNEL_SOURCE_SUITE)
     except LabError as exc:
         if not allow_distribution_kernel:
             raise LabError(
-                f"the fast user-mode-linux kernel of Debian {FAST_KERNEL_SUITE} is not to be had from this host's "
-                f"package archive. Either make the archive offer that suite (and upgrade debian-archive-keyring if a "
-                f"signature is not known), or set lab_allow_distribution_kernel: true to boot the slower kernel of "
-                f"this host's own release.\n{exc}"
+                f"the lab's kernel could not be built from linux-source of Debian {KERNEL_SOURCE_SUITE}. Where this "
+                f"host's package archive does not offer that suite: make it do so (and upgrade debian-archive-keyring "
+                f"if a signature is not known), or set lab_allow_distribution_kernel: true to boot the kernel of this "
+                f"host's own release, which is slower and has no packet filters.\n{exc}"
             ) from exc
         own = next(source.codename for source in sources if is_main(source))
-        say(f"no kernel of Debian {FAST_KERNEL_SUITE} to be had: taking the slower one of Debian {own}, as allowed")
-        return build_uml_kernel(cache, sources, own)
+        say(f"no kernel of our own ({exc}): taking the slower one of Debian {own}, as allowed")
+        return fetch_kernel(cache, sources, own)
 
 
 # ---------------------------------------------------------------------------------------------- base images
@@ -474,7 +563,9 @@ def build_image(
     Without a kernel from elsewhere the distribution's own, installed in the root, is put beside the image for qemu.
     """
     guest = {path.name: path.read_text() for path in sorted(GUEST_FILES.iterdir()) if path.is_file()}
-    key = digest("image", 5, root.name, kernel.folder.name if kernel else "", guest, MASKED_UNITS, DISK_SIZE)
+    # The kernel's description as well as its key: built again, it may be of a newer source.
+    modules_of = [kernel.folder.name, kernel.described] if kernel else []
+    key = digest("image", 6, root.name, modules_of, guest, MASKED_UNITS, DISK_SIZE)
 
     def build(folder: pathlib.Path) -> None:
         say(f"making the base image of {distribution}")

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib
 import importlib.util
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +28,8 @@ lvslab_launch = importlib.import_module("lvslab_launch")
 lvslab_machine = importlib.import_module("lvslab_machine")
 
 DIRECTORY = pathlib.Path("/var/lib/lvs-lab/test")
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos")
 
 
 def described(**changes: Any) -> dict[str, Any]:
@@ -197,24 +201,94 @@ def test_sweep_leaves_a_running_build_alone(tmp_path: pathlib.Path) -> None:
     assert not (tmp_path / "thing.tmp").exists()
 
 
-def test_missing_fast_kernel_is_an_error_unless_the_slower_one_is_allowed(
+def test_kernel_that_cannot_be_built_is_an_error_unless_the_distributions_is_allowed(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
 
     def build(cache: pathlib.Path, sources: Any, suite: str) -> tuple[Any, bool]:
         asked.append(suite)
-        if suite == lvslab_image.FAST_KERNEL_SUITE:
-            raise lvslab_image.LabError("404")
+        raise lvslab_image.LabError("404")
+
+    def fetch(cache: pathlib.Path, sources: Any, suite: str) -> tuple[Any, bool]:
+        asked.append(suite)
         return lvslab_image.UmlKernel(tmp_path, "6.1.1", False, suite), True
 
-    monkeypatch.setattr(lvslab_image, "build_uml_kernel", build)
+    monkeypatch.setattr(lvslab_image, "build_own_kernel", build)
+    monkeypatch.setattr(lvslab_image, "fetch_kernel", fetch)
     sources = lvslab_image.apt_sources(LISTING)
     with pytest.raises(lvslab_image.LabError, match="lab_allow_distribution_kernel"):
         lvslab_image.uml_kernel(tmp_path, sources, False)
     kernel, _fast = lvslab_image.uml_kernel(tmp_path, sources, True)
     assert kernel.described == "bookworm"
     assert asked == ["forky", "forky", "bookworm"]
+
+
+def test_lines_a_kernel_source_does_not_honour_are_found() -> None:
+    wanted = "# Why.\nCONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\n# CONFIG_D is not set\nCONFIG_E=m\n"
+    made = "# CONFIG_D is not set\nCONFIG_A=y\nCONFIG_B=m\nCONFIG_CC=y\nCONFIG_E=m\n"
+    assert lvslab_image.not_honoured(wanted, made) == []
+    made = "CONFIG_A=m\nCONFIG_C=y\n# CONFIG_E is not set\n"
+    assert lvslab_image.not_honoured(wanted, made) == [
+        "CONFIG_A=y",
+        "CONFIG_B=m",
+        "# CONFIG_C is not set",
+        "CONFIG_E=m",
+    ]
+
+
+def test_fragment_says_each_thing_once_and_in_a_form_that_is_checked() -> None:
+    lines = lvslab_image.KERNEL_CONFIG.read_text().splitlines()
+    settings = [line for line in lines if "CONFIG_" in line]
+    # A line of any other form (CONFIG_X=n, say) would be merged, but not be found in what comes of it.
+    checked = re.compile(r'CONFIG_\w+=([ym]|".*")|# CONFIG_\w+ is not set')
+    assert [line for line in settings if not checked.fullmatch(line)] == []
+    names = re.findall(r"CONFIG_\w+", "\n".join(settings))
+    assert len(names) == len(set(names))
+
+
+def test_what_lvs_uses_is_modules_with_every_scheduler() -> None:
+    settings = set(lvslab_image.KERNEL_CONFIG.read_text().splitlines())
+    for name in (*SCHEDULERS, "FTP", "PE_SIP"):
+        assert f"CONFIG_IP_VS_{name.upper()}=m" in settings
+    for name in ("IP_VS", "NET_IPIP", "NF_CONNTRACK", "NF_TABLES", "IP_NF_IPTABLES", "IP_NF_MANGLE", "NLMON"):
+        assert f"CONFIG_{name}=m" in settings
+
+
+def test_kernel_is_built_once_and_again_when_the_fragment_changes(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(target: pathlib.Path, suite: str, lines: Any, options: Any) -> None:
+        assert suite == "forky"
+        assert "--include=linux-source" in options
+        (target / "usr/src").mkdir(parents=True)
+        (target / "usr/share/doc/linux-source-9.9").mkdir(parents=True)
+        (tmp_path / "source").mkdir(exist_ok=True)
+        (tmp_path / "source/Makefile").touch()
+        archive = target / "usr/src/linux-source-9.9.tar.xz"
+        subprocess.run(["tar", "-cJf", str(archive), "-C", str(tmp_path), "source"], check=True)
+        with gzip.open(target / "usr/share/doc/linux-source-9.9/changelog.Debian.gz", "wt") as file:
+            file.write("linux (9.9.1-2) unstable; urgency=medium\n\n  * And more.\n")
+
+    def compiled(folder: pathlib.Path, source: pathlib.Path) -> str:
+        assert (source / "Makefile").exists()
+        (folder / "root").mkdir()
+        return "9.9.1-lvslab"
+
+    monkeypatch.setattr(lvslab_image, "mmdebstrap", unpack)
+    monkeypatch.setattr(lvslab_image, "compile_kernel", compiled)
+    sources = lvslab_image.apt_sources(LISTING)
+    (tmp_path / "cache").mkdir()
+    kernel, changed = lvslab_image.build_own_kernel(tmp_path / "cache", sources, "forky")
+    assert changed
+    assert (kernel.version, kernel.seccomp) == ("9.9.1-lvslab", True)
+    assert kernel.described == "user-mode-linux 9.9.1-lvslab, built from linux 9.9.1-2 of Debian forky (seccomp)"
+    assert sorted(path.name for path in kernel.folder.iterdir()) == ["root", "version"]
+    assert lvslab_image.build_own_kernel(tmp_path / "cache", sources, "forky") == (kernel, False)
+    other = tmp_path / "uml.config"
+    other.write_text("CONFIG_IP_VS=m\n")
+    monkeypatch.setattr(lvslab_image, "KERNEL_CONFIG", other)
+    assert lvslab_image.build_own_kernel(tmp_path / "cache", sources, "forky")[1]
 
 
 def test_process_is_found_by_its_name_and_only_that() -> None:
