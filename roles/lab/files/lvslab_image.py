@@ -456,7 +456,7 @@ def fetch_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) 
         install_program(folder, unpacked / "usr/bin/linux.uml", unpacked)
         install_modules(unpacked / "usr/lib/uml/modules" / version, folder, version)
         remove_tree(unpacked)
-        (folder / "version").write_text(f"{version}\nthe package of Debian {suite}, without packet filters\n")
+        (folder / "version").write_text(f"{version}\npackage user-mode-linux of Debian {suite}, without nftables\n")
 
     folder, changed = in_cache(cache, f"kernel-uml-{suite}-{digest('kernel', 5, lines)}", build)
     return described_kernel(folder), changed
@@ -465,7 +465,7 @@ def fetch_kernel(cache: pathlib.Path, sources: Sequence[AptSource], suite: str) 
 def uml_kernel(
     cache: pathlib.Path, sources: Sequence[AptSource], allow_distribution_kernel: bool
 ) -> tuple[UmlKernel, bool]:
-    """Our own kernel; the distribution's only where the user said so: it is slower and has no packet filters."""
+    """Our own kernel; the distribution's only where the user said so: it is slower and has no nftables."""
     try:
         return build_own_kernel(cache, sources, KERNEL_SOURCE_SUITE)
     except LabError as exc:
@@ -474,7 +474,7 @@ def uml_kernel(
                 f"the lab's kernel could not be built from linux-source of Debian {KERNEL_SOURCE_SUITE}. Where this "
                 f"host's package archive does not offer that suite: make it do so (and upgrade debian-archive-keyring "
                 f"if a signature is not known), or set lab_allow_distribution_kernel: true to boot the kernel of this "
-                f"host's own release, which is slower and has no packet filters.\n{exc}"
+                f"host's own release, which is slower and has no nftables.\n{exc}"
             ) from exc
         own = next(source.codename for source in sources if is_main(source))
         say(f"no kernel of our own ({exc}): taking the slower one of Debian {own}, as allowed")
