@@ -76,6 +76,8 @@ def parse_realservers(entries: Any) -> list[tuple[int, bytes, int | None]]:
     found = []
     for index, entry in enumerate(entries or ()):
         try:
+            if not isinstance(entry, dict):
+                raise Mistake(f"{entry!r} is not a dictionary")
             family, packed = parse_address(entry.get("address"))
             port = None if entry.get("port") is None else parse_integer(entry["port"], 0, 65535, "port")
             found.append((family, packed, port))
@@ -163,22 +165,20 @@ class _Run:
     def _take_weight(self, found: Found) -> None:
         if not self._wish.allow_empty:
             _refuse_to_empty(found)
-        path = self._environment.memory()
-        memory = drained.load(path)
+        memory = drained.load(self._environment.memory())
         new = {
             place: drained.Drained(found.record(place).weight, time.time())
             for place in found.places
             if place not in memory
         }
-        if new and not self._wish.check:
-            # First: whatever happens later, the weight is known.
-            drained.store({**memory, **new}, path)
+        known = {place: memory[place]._replace(now=0) for place in found.places if place in memory}
+        # First: whatever happens later, the weight is known.
+        self._remember({**memory, **known, **new}, memory)
         self._set(found, dict.fromkeys(found.places, 0))
         self._reports[-1]["changed"] |= bool(new)
 
-    def _give_weight(self, found: Found) -> None:
-        path = self._environment.memory()
-        memory = drained.load(path)
+    def _goal(self, found: Found, memory: drained.Memory) -> dict[tuple[ServiceKey, DestinationKey], int]:
+        """The weights that are to be given back."""
         goal: dict[tuple[ServiceKey, DestinationKey], int] = {}
         lost = []
         for place in found.places:
@@ -193,6 +193,11 @@ class _Run:
                 f"No weight is remembered for {_some(lost)}, and it has weight 0; nothing was changed. "
                 "State the weight that it is to get."
             )
+        return goal
+
+    def _give_weight(self, found: Found) -> None:
+        memory = drained.load(self._environment.memory())
+        goal = self._goal(found, memory)
         # Who has more already keeps it until the last step; who has no weight at all starts with a part of it.
         left = self._wish.at_most or self._wish.steps
         for step in range(1, self._wish.steps + 1):
@@ -208,14 +213,24 @@ class _Run:
                 break
             left -= 1
             with self._environment.exclusive(self._wish.check):
-                self._set(found, weights)
-                if last and not self._wish.check:
-                    memory = drained.load(path)
-                    drained.store({place: entry for place, entry in memory.items() if place not in goal}, path)
+                self._step(found, weights, last)
             if not last and left and not self._wish.check:
                 self._environment.sleep(self._wish.interval)
         if self._reports and self._finished:
             self._reports[-1]["changed"] |= any(place in memory for place in goal)
+
+    def _step(self, found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int], last: bool) -> None:
+        memory = drained.load(self._environment.memory())
+        if last:
+            self._set(found, weights)
+            self._remember({place: entry for place, entry in memory.items() if place not in weights}, memory)
+        else:  # other runs leave it at this weight
+            self._remember({p: entry._replace(now=weights.get(p, entry.now)) for p, entry in memory.items()}, memory)
+            self._set(found, weights)
+
+    def _remember(self, memory: drained.Memory, before: drained.Memory) -> None:
+        if memory != before and not self._wish.check:
+            drained.store(memory, self._environment.memory())
 
     def _set(self, found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int]) -> None:
         wanted = _only_weights(found, weights)

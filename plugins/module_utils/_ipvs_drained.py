@@ -25,6 +25,7 @@ class Drained(NamedTuple):
 
     weight: int  # what it had, and gets back
     since: float  # seconds since 1970
+    now: int = 0  # how much of it a ramp has given back
 
 
 Memory = Dict[Tuple[ServiceKey, DestinationKey], Drained]
@@ -49,7 +50,7 @@ def load(path: str) -> Memory:
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']!r}")
         return dict(_entry(row) for row in content["drained"])
-    except (ValueError, KeyError, TypeError, RecursionError, Mistake, LvsError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Mistake, LvsError) as exc:
         raise LvsError(
             f"Reading {path}, which remembers the weights of drained realservers, failed: {exc}. Remove it, and set "
             "the weights of realservers that are drained by hand."
@@ -67,6 +68,7 @@ def store(memory: Memory, path: str) -> None:
             "realserver": model.destination_name(place),
             "weight": drained.weight,
             "since": drained.since,
+            **({"now": drained.now} if drained.now else {}),
         }
         for (service, place), drained in sorted(memory.items())
     ]
@@ -75,7 +77,7 @@ def store(memory: Memory, path: str) -> None:
 
 
 def hold(want: Table, wanted: list[WantedService], memory: Memory, keep: bool) -> tuple[Table, Memory]:
-    """The table that is wanted with weight 0 for who is drained, and the memory with the weights that were stated.
+    """The table that is wanted with the weight that who is drained has by now, and the memory with those stated.
 
     ``keep`` says that a weight which is not stated is none (state ``merged``), not the default.
     """
@@ -93,7 +95,7 @@ def hold(want: Table, wanted: list[WantedService], memory: Memory, keep: bool) -
             destination = entry.destinations.get(place)
             if destination is None:
                 continue
-            held[place] = destination._replace(weight=0)
+            held[place] = destination._replace(weight=memory[service.key, place].now)
             said = stated.get(place)
             if said is not None and not said.keep_weight and ("weight" in said.stated or not keep):
                 remembered[service.key, place] = remembered[service.key, place]._replace(weight=said.plain.weight)
@@ -126,5 +128,5 @@ def with_weights(table: Table, memory: Memory) -> Table:
 def _entry(row: dict[str, Any]) -> tuple[tuple[ServiceKey, DestinationKey], Drained]:
     wanted, _none = parse([{**row["service"], "realservers": [row["realserver"]]}], None, keep=True)
     (destination,) = wanted[0].destinations or []
-    weight = parse_integer(row["weight"], 0, MAX_WEIGHT, "weight")
-    return (wanted[0].key, destination.key), Drained(weight, float(row["since"]))
+    weight, now = (parse_integer(value, 0, MAX_WEIGHT, "weight") for value in (row["weight"], row.get("now", 0)))
+    return (wanted[0].key, destination.key), Drained(weight, float(row["since"]), now)

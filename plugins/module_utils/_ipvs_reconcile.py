@@ -240,6 +240,7 @@ def _held(stated: Table, want: Table) -> list[str]:
     """What is worth saying about realservers whose stated weight a drain beats."""
     held = [
         f"{model.endpoint(*place)} of {model.describe_service(key)}"
+        + (f" ({destination.weight} by now)" if destination.weight else "")
         for key, entry in want.items()
         if entry is not stated[key]
         for place, destination in entry.destinations.items()

@@ -14,7 +14,8 @@ description:
   - Takes the weight from one or many realservers, in one or all of their services, and waits until their connections
     have ended. Connections go on meanwhile; new ones go to other realservers.
   - The weight is remembered on the host before it is taken, over a reboot, too. Until O(state=restored) gives it back,
-    module M(linuxvirtualserver.lvs.ipvs) leaves the realserver at weight 0 whatever it is asked for.
+    module M(linuxvirtualserver.lvs.ipvs) leaves the realserver at weight 0, or what O(ramp) has given it by now,
+    whatever it is asked for.
   - An interrupted run is resumed by running it again.
   - While it waits, a line every few seconds tells how many connections are left, and one after each step of
     O(ramp) the weights.

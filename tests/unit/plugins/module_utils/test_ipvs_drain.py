@@ -299,6 +299,25 @@ def test_a_ramp_step_by_step(director: Director) -> None:
         director.restore(at_most=0)
 
 
+def test_other_runs_leave_a_ramp_where_it_is(director: Director) -> None:
+    director.run([director.service("tcp", 80, 10)])
+    director.drain()
+    director.restore(restrict=[{"port": 80}], steps=4, at_most=2)
+    result = director.run([director.service("tcp", 80, 20)])
+    assert director.weights()[80] == 5
+    assert result["notes"][0].endswith("10.0.0.1:80 of TCP service 192.168.1.110:80 (5 by now).")
+    director.drain(restrict=[{"port": 80}])
+    director.run([director.service("tcp", 80, 20)])
+    assert director.weights()[80] == 0
+    director.restore(restrict=[{"port": 80}])
+    assert director.weights()[80] == 20
+
+
+def test_realservers_that_are_no_dictionaries_are_mistakes(director: Director) -> None:
+    with pytest.raises(LvsError, match=r"realservers\[0\]: '10\.0\.0\.1' is not a dictionary"):
+        drain(Wish(["10.0.0.1"]), director.environment)  # type: ignore[list-item]
+
+
 def test_an_interrupted_drain_is_resumed_with_the_weight_of_old(director: Director) -> None:
     director.dests()[80].active = 1
 
