@@ -150,8 +150,8 @@ class FirewallHost:
                 raise LvsError(f"nft cannot list table {nft.TABLE}: {_first(complaint)}.")
         for backend in (NFT, LEGACY):
             for family in FAMILIES:
-                said = iptables.saved(self.saved(backend, family))
-                found.update((f"{backend} {family} {table}", text) for table, text in said.items())
+                ours = iptables.saved(self.saved(backend, family))
+                found.update((f"{backend} {family} {table}", text) for table, text in ours.items())
         return found
 
     def saved(self, backend: str, family: str) -> str:

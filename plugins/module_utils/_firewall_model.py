@@ -27,7 +27,7 @@ Range = Tuple[int, int]
 
 @dataclass(frozen=True)
 class Match:
-    """The packets a rule is for; what is empty is any. Addresses are networks in CIDR form, merged and sorted."""
+    """The packets a rule is for; what is empty is any. Addresses are networks in CIDR form, sorted."""
 
     family: str = ""
     protocol: str = ""
@@ -128,8 +128,9 @@ class _Entry:
     def __init__(self, where: str, value: Any, mistakes: list[str]) -> None:
         self.where = where
         self.mistakes = mistakes
+        self.sound = isinstance(value, Mapping)
         self.value: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        if not isinstance(value, Mapping):
+        if not self.sound:
             self.mistake(f"{value!r} is not a dictionary")
 
     def mistake(self, text: str) -> None:
@@ -142,7 +143,8 @@ class _Entry:
             self.mistake(f"{', '.join(unknown)} is not known here; known are {', '.join(known)}")
 
     def entries(self, key: str) -> list[_Entry]:
-        return [_Entry(f"{self.where}.{key}[{at}]", one, self.mistakes) for at, one in enumerate(self.list(key))]
+        found = [_Entry(f"{self.where}.{key}[{at}]", one, self.mistakes) for at, one in enumerate(self.list(key))]
+        return [entry for entry in found if entry.sound]
 
     def mapping(self, key: str) -> _Entry | None:
         value = self.value.get(key)
@@ -178,13 +180,14 @@ class _Entry:
         return ""
 
     def networks(self, key: str, family: str) -> tuple[str, ...]:
-        """Networks of one family, or of any where that is open; merged, so that none lies within another."""
-        found: dict[int, list[Any]] = {4: [], 6: []}
-        for value in self.list(key):
-            network = self.network(key, value, family)
-            if network is not None:
-                found[network.version].append(network)
-        return tuple(str(network) for nets in found.values() for network in ipaddress.collapse_addresses(nets))
+        """Networks of one family, or of any where that is open; sorted, and none lies within another."""
+        judged = [self.network(key, value, family) for value in self.list(key)]
+        found = [network for network in judged if network is not None]
+        kept: list[Any] = []
+        for network in sorted(found, key=lambda one: (one.version, one.network_address, one.prefixlen)):
+            if not (kept and kept[-1].version == network.version and network.subnet_of(kept[-1])):
+                kept.append(network)
+        return tuple(str(network) for network in kept)
 
     def network(self, key: str, value: Any, family: str) -> Any:
         try:
@@ -200,7 +203,7 @@ class _Entry:
         return network
 
     def ports(self, key: str) -> tuple[Range, ...]:
-        """Ports and ranges of them; what touches is one range."""
+        """Ports and ranges of them; what overlaps is one range."""
         ranges = []
         for value in self.list(key):
             found = _PORTS.fullmatch(str(value)) if isinstance(value, (int, str)) else None
@@ -211,7 +214,7 @@ class _Entry:
                 self.mistake(f"{key} {value!r} is not a port from 1 to 65535 or a range like 1024-65535")
         merged: list[Range] = []
         for first, last in sorted(ranges):
-            if merged and first <= merged[-1][1] + 1:
+            if merged and first <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
             else:
                 merged.append((first, last))

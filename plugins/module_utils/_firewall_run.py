@@ -92,7 +92,7 @@ class _Run:
         self.keep.must_have_systemd()
         backend = self.host.resolve(self.request.backend, self.request.check)
         want = self.host.render(backend, rules)
-        have = self.host.read()
+        have: Texts = self.host.read()
         pending = self.keep.record("pending")
         if pending is not None:
             if have == pending.listing and want == pending.rendered and self.keep.undo_waits():

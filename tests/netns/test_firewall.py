@@ -23,6 +23,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _fir
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._firewall_host import FirewallHost
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._firewall_keep import UNDO_UNIT, UNIT_NAME
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._firewall_model import parse
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._firewall_run import Outcome, Request
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_advice import KernelJudge
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._network_kernel import Kernel, run_program
@@ -207,7 +208,7 @@ def test_other_rules_take_their_place(machine: Machine, backend: str) -> None:
     assert "192.168.1.12" not in there
     assert there.count("1440") == 1
     assert not machine.firewall(smaller, backend=backend).commands
-    assert done.after == machine.host().render(backend, _firewall_run.parse(smaller))
+    assert done.after == machine.host().render(backend, parse(smaller))
 
 
 def test_what_is_not_confirmed_is_undone(machine: Machine, backend: str) -> None:
