@@ -379,6 +379,8 @@ def _route_words(family: str, entry: Mapping[str, Any]) -> tuple[str, ...]:
         words += ["nhid", str(entry["nhid"])]
     else:
         words += _hop(entry)
+    if kind == "local" and not entry.get("table"):
+        words += ["table", str(MAIN_TABLE)]  # `ip` would take the table named local
     for word, key in (("table", "table"), ("proto", "protocol"), ("scope", "scope"), ("src", "prefsrc")):
         if entry.get(key) not in (None, ""):
             words += [word, str(entry[key])]

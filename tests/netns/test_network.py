@@ -46,6 +46,8 @@ CONFIG: dict[str, Any] = {
         },
         {"destination": "default", "gateway": "2001:db8:1::fd", "table": 1100, "advmss": 1400},
         {"destination": "default", "family": "ipv4", "type": "local", "device": "lo", "table": 100},
+        {"destination": "192.168.3.0/29", "type": "local", "device": "lo"},
+        {"destination": "2001:db8:9::/125", "type": "local", "device": "lo"},
         {"destination": "10.66.0.0/16", "type": "blackhole"},
         {"destination": "10.67.0.0/16", "device": "eth0.1", "metric": 7},
     ],

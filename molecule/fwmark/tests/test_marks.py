@@ -97,7 +97,7 @@ def test_without_marks_nothing_is_chosen(lab: Lab) -> None:
 
 def test_a_mark_of_somebody_else_is_refused(lab: Lab) -> None:
     chain = "{ type filter hook prerouting priority 0; ip saddr 10.99.0.1 meta mark set 0x2; }"
-    lab.run("director", f"echo 'table ip other {{ chain c {chain} }}' | nft -f -")
+    lab.run("director", f"nft 'table ip other {{ chain c {chain}; }}'")
     before = lab.run("director", "ipvsadm -Sn; nft -s list ruleset")
     try:
         play = lab.play("site.yml")
