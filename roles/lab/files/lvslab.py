@@ -300,7 +300,7 @@ def build(lab: Lab) -> Built:
     """Everything the machines boot from."""
     return build_all(
         lab.cache,
-        [machine.distribution for machine in lab.machines],
+        [machine.system for machine in lab.machines],
         lab.offline_packages,
         backend=lab.backend,
         allow_distribution_kernel=lab.allow_distribution_kernel,

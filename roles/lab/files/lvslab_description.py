@@ -13,12 +13,15 @@ import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
-from lvslab_image import DISTRIBUTIONS, LabError
+from lvslab_image import DISTRIBUTIONS, LabError, System
 
 MANAGEMENT = ipaddress.IPv4Network("10.255.0.0/24")
 FIRST_HOST = 11  # the namespace itself is 1
 
 BACKENDS = ("uml", "qemu")
+
+# Debian policy 5.6.7
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 # Kernel interface names hold 15 bytes; a tap is called MACHINE-INDEX.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,11}")
@@ -48,11 +51,17 @@ class Machine:
     name: str
     index: int
     distribution: str
+    packages: tuple[str, ...]
     memory: int
     nics: tuple[Nic, ...]
     routes: tuple[Route, ...]
     sysctls: tuple[tuple[str, str], ...]
     responder: bool
+
+    @property
+    def system(self) -> System:
+        """What its base image holds."""
+        return self.distribution, self.packages
 
     @property
     def address(self) -> str:
@@ -165,6 +174,7 @@ def _machine(index: int, entry: dict[str, object]) -> Machine:
         name=str(entry.get("name", "")),
         index=index,
         distribution=str(entry.get("distribution", "bookworm")),
+        packages=tuple(sorted({str(name) for name in _list(entry.get("packages"))})),
         memory=int(str(entry.get("memory", 256))),
         nics=tuple(
             Nic(str(nic.get("network", "")), tuple(str(address) for address in _list(nic.get("addresses"))))
@@ -182,6 +192,8 @@ def _machine(index: int, entry: dict[str, object]) -> Machine:
 def _mistakes(machine: Machine, networks: Sequence[str]) -> Iterator[str]:
     if machine.distribution not in DISTRIBUTIONS:
         yield f"distribution {machine.distribution!r} is none of {', '.join(DISTRIBUTIONS)}"
+    misnamed = [name for name in machine.packages if not PACKAGE.fullmatch(name)]
+    yield from (f"package {name!r} is not the name of a Debian package" for name in misnamed)
     if machine.memory < 160:
         yield f"memory {machine.memory} MiB is too little to boot; 256 is good"
     for nic in machine.nics:

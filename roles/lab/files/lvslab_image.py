@@ -29,7 +29,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 FILES = pathlib.Path(__file__).resolve().parent
@@ -40,6 +40,9 @@ KERNEL_CONFIG = FILES / "uml.config"
 KERNEL_SOURCE_SUITE = "forky"
 
 DISTRIBUTIONS = ("bookworm", "trixie")
+
+# What a base image is made of: a distribution, and packages besides those that all have.
+System = tuple[str, tuple[str, ...]]
 
 # What a machine has from the start. Nothing of LVS: installing that is the business of the roles under test.
 PACKAGES = (
@@ -131,9 +134,9 @@ class UmlKernel:
 
 @dataclasses.dataclass(frozen=True)
 class Built:
-    """What a build leaves: for each distribution a folder with disk.img, and the kernel, unless it is qemu's."""
+    """What a build leaves: for each system a folder with disk.img, and the kernel, unless it is qemu's."""
 
-    images: dict[str, pathlib.Path]
+    images: dict[System, pathlib.Path]
     uml: UmlKernel | None
     kvm: bool
     described: str
@@ -606,7 +609,7 @@ def kvm_works() -> bool:
 
 def build_all(
     cache: pathlib.Path,
-    distributions: Sequence[str],
+    systems: Iterable[System],
     offline_packages: Sequence[str],
     *,
     backend: str,
@@ -627,9 +630,10 @@ def build_all(
         else:
             packages += QEMU_KERNEL_PACKAGES
         images = {}
-        for distribution in sorted(set(distributions)):
-            root, new_root = build_root(cache, sources, distribution, packages, sorted(set(offline_packages)))
-            images[distribution], new_image = build_image(cache, root, distribution, kernel)
+        for system in sorted(set(systems)):
+            distribution, more = system
+            root, new_root = build_root(cache, sources, distribution, packages + more, sorted(set(offline_packages)))
+            images[system], new_image = build_image(cache, root, distribution, kernel)
             changed = changed or new_root or new_image
         forget_unused(cache)
         return Built(images, kernel, kvm, described, changed)

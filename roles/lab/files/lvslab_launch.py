@@ -102,7 +102,7 @@ def kept_launch(folder: pathlib.Path) -> Launch | None:
 def launch_of(lab: Lab, machine: Machine, built: Built, authorized_key: str) -> Launch:
     """How this machine is to be started: a process inside the lab's network namespace."""
     inside = ["ip", "netns", "exec", lab.namespace]
-    image = built.images[machine.distribution]
+    image = built.images[machine.system]
     script = boot_script(machine, authorized_key)
     if built.uml is not None:
         argv = [*inside, *uml_command(lab, machine, built.uml, image)]

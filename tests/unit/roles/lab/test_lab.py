@@ -63,6 +63,7 @@ def test_every_mistake_of_a_description_is_in_one_message() -> None:
     wrong = described(
         name="RS one",
         distribution="slink",
+        packages=["podman; reboot"],
         memory=64,
         nics=[{"network": "wan", "addresses": ["192.168.1.2", "10.255.0.7/24"]}],
         routes=[{"destination": "2001:db8::/64", "gateway": "192.168.1.1"}, {"destination": "there", "gateway": "x"}],
@@ -78,6 +79,7 @@ def test_every_mistake_of_a_description_is_in_one_message() -> None:
         "machine RS one: the name must be",
         "network mgmt: the name is taken",
         "'slink'",
+        "'podman; reboot' is not the name of a Debian package",
         "64 MiB",
         "'wan' is not among",
         "'192.168.1.2' is not an address with a prefix length",
@@ -122,7 +124,7 @@ def test_configuration_disk_is_whole_sectors_a_shell_can_read(tmp_path: pathlib.
 
 def built(**kernel: Any) -> Any:
     uml = lvslab_image.UmlKernel(pathlib.Path("/k"), "7.2.7", True, "") if not kernel else None
-    return lvslab_image.Built({"trixie": pathlib.Path("/i")}, uml, bool(kernel.get("kvm")), "", False)
+    return lvslab_image.Built({("trixie", ()): pathlib.Path("/i")}, uml, bool(kernel.get("kvm")), "", False)
 
 
 def test_machine_is_named_once_in_its_command_line_under_both_backends() -> None:
@@ -222,6 +224,25 @@ def test_kernel_that_cannot_be_built_is_an_error_unless_the_distributions_is_all
     kernel, _fast = lvslab_image.uml_kernel(tmp_path, sources, True)
     assert kernel.described == "bookworm"
     assert asked == ["forky", "forky", "bookworm"]
+
+
+def test_machines_with_packages_of_their_own_have_an_image_of_their_own(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def root(_cache: Any, _sources: Any, distribution: str, packages: Any, _offline: Any) -> tuple[str, bool]:
+        return f"{distribution} {'with' if 'podman' in packages else 'without'} podman", False
+
+    monkeypatch.setattr(lvslab_image, "host_sources", list)
+    monkeypatch.setattr(lvslab_image, "uml_kernel", lambda *_: (lvslab_image.UmlKernel(tmp_path, "7", True, ""), False))
+    monkeypatch.setattr(lvslab_image, "build_root", root)
+    monkeypatch.setattr(lvslab_image, "build_image", lambda _cache, root, _distribution, _kernel: (root, False))
+    machines = (*lab().machines, *lab(packages=["podman"]).machines, *lab().machines)
+    built = lvslab_image.build_all(tmp_path, [machine.system for machine in machines], [], backend="uml")
+    assert [built.images[machine.system] for machine in machines] == [
+        "trixie without podman",
+        "trixie with podman",
+        "trixie without podman",
+    ]
 
 
 def test_lines_a_kernel_source_does_not_honour_are_found() -> None:
