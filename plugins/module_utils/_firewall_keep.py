@@ -9,7 +9,7 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable, Mapping
 
 from . import _files
 from . import _firewall_iptables as iptables
@@ -77,6 +77,7 @@ class Record:
     backend: str = ""
     rendered: dict[str, str] = field(default_factory=dict)
     listing: dict[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Keep:
@@ -101,7 +102,8 @@ class Keep:
             found = json.loads(content)
             if found["version"] != VERSION:
                 raise ValueError(f"version {found['version']}, not {VERSION}")
-            return Record(str(found["backend"]), dict(found["rendered"]), dict(found["listing"]))
+            texts = (dict(found[name]) for name in ("rendered", "listing", "config"))
+            return Record(str(found["backend"]), *texts)
         except (ValueError, KeyError, TypeError) as error:
             raise LvsError(
                 f"{path} cannot be understood ({error}). Remove it; the next run then applies the rules anew."

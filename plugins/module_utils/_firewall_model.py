@@ -105,6 +105,39 @@ def of_family(networks: Iterable[str], family: str) -> list[str]:
     return [network for network in networks if (":" in network) == (family == "ipv6")]
 
 
+def merged(config: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """A config with what another one has besides, and how much that is. What is new comes first, so its marks win.
+
+    A filter is not kept where there shall be none: what it does not know it would shut out.
+    """
+    result: dict[str, Any] = {**config}
+    leaving = 0
+    for section in ("marks", "untracked", "masquerade", "clamps"):
+        more = _besides(config.get(section), before.get(section))
+        result[section] = [*(config.get(section) or []), *more]
+        leaving += len(more)
+    new, old = config.get("filter"), before.get("filter")
+    if new and old:
+        result["filter"] = {**new}
+        for name in ("accept", "peers"):
+            more = _besides(new.get(name), old.get(name))
+            result["filter"][name] = [*(new.get(name) or []), *more]
+            leaving += len(more)
+        forward, more = new.get("forward"), _besides(_senders(new), _senders(old))
+        if forward is not None and more:
+            result["filter"]["forward"] = {"realservers": [*_senders(new), *more]}
+            leaving += len(more)
+    return result, leaving
+
+
+def _besides(new: Any, old: Any) -> list[Any]:
+    return [entry for entry in old or [] if entry not in (new or [])]
+
+
+def _senders(found: Mapping[str, Any]) -> list[Any]:
+    return list((found.get("forward") or {}).get("realservers") or [])
+
+
 def parse(config: Mapping[str, Any]) -> Rules:
     """The rules of a config. Raises LvsError with every mistake in one message."""
     mistakes: list[str] = []

@@ -11,10 +11,10 @@ from typing import Any, Mapping
 from ._errors import LvsError
 from ._firewall_host import BACKENDS, NFTABLES, FirewallHost, Texts, count
 from ._firewall_keep import UNDO_UNIT, Keep, Record
-from ._firewall_model import parse
+from ._firewall_model import merged, parse
 from ._ledger import Ledger
 
-STATES = ("present", "confirmed", "absent")
+STATES = ("present", "merged", "confirmed", "absent")
 UNDO_AFTER = (5, 3600)
 
 
@@ -39,6 +39,7 @@ class Outcome:
     before: Texts = field(default_factory=dict)
     after: Texts = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
+    leaving: int = 0
 
     def result(self) -> dict[str, Any]:
         """The results of the module."""
@@ -47,6 +48,7 @@ class Outcome:
             "changed": bool(self.commands),
             "backend": self.backend,
             "confirmed": self.confirmed,
+            "leaving": self.leaving,
             "before": before,
             "after": after,
             "commands": self.commands,
@@ -69,13 +71,16 @@ def run(request: Request, host: FirewallHost | None = None, keep: Keep | None = 
         raise LvsError(f"state {request.state!r} or backend {request.backend!r} is unknown")
     if not UNDO_AFTER[0] <= request.undo_after <= UNDO_AFTER[1]:
         raise LvsError("undo_after {} is not a number of seconds from {} to {}".format(request.undo_after, *UNDO_AFTER))
-    rules = parse(request.config) if request.state == "present" else parse({})
+    parse(request.config if request.state in ("present", "merged") else {})
     host = host or FirewallHost(request.root)
     one = _Run(request, host, keep or Keep(host))
     with Ledger(one.lock, write=not request.check):
         if request.state == "confirmed":
             return one.confirmed()
-        return one.absent() if rules.empty else one.present(rules)
+        config, leaving = one.config()
+        outcome = one.absent() if parse(config).empty else one.present(config)
+        outcome.leaving = leaving
+        return outcome
 
 
 class _Run:
@@ -88,10 +93,19 @@ class _Run:
 
     # ---- present
 
-    def present(self, rules: Any) -> Outcome:
+    def config(self) -> tuple[Mapping[str, Any], int]:
+        """What is to be true, and how many entries of it only because they are now."""
+        if self.request.state == "absent":
+            return {}, 0
+        record = self.keep.record("record")
+        if self.request.state == "present" or record is None:
+            return self.request.config, 0
+        return merged(self.request.config, record.config)
+
+    def present(self, config: Mapping[str, Any]) -> Outcome:
         self.keep.must_have_systemd()
         backend = self.host.resolve(self.request.backend, self.request.check)
-        want = self.host.render(backend, rules)
+        want = self.host.render(backend, parse(config))
         have: Texts = self.host.read()
         pending = self.keep.record("pending")
         if pending is not None:
@@ -107,7 +121,7 @@ class _Run:
             return Outcome(backend, True, want, want, steps)
         outcome = Outcome(backend, False, *_difference(record, have, want), self._commands(have, want))
         if not self.request.check:
-            self._apply(Record(backend, want), have)
+            self._apply(Record(backend, want, config=config), have)
         return outcome
 
     def _still_pending(self, pending: Record) -> Outcome:

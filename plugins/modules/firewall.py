@@ -29,6 +29,9 @@ description:
     C(/etc/lvs/firewall-ipv6.rules), and C(lvs-firewall.service), which loads them before the network is up, after
     nftables, netfilter-persistent, firewalld and ufw, and again when one of these is restarted or reloaded.
   - A O(config) without any rule is the same as V(absent).
+  - V(merged) is V(present) but that what an earlier run applied and O(config) no longer has stays, after what is new; a
+    filter stays only where there shall be one. RV(leaving) counts it. It is the first step of a change in which marks
+    go when no service needs them any more.
 extends_documentation_fragment:
   - linuxvirtualserver.lvs.attributes
 attributes:
@@ -255,6 +258,11 @@ confirmed:
   description: Whether there is nothing that a timer will undo. V(false) after rules were applied, until V(confirmed).
   returned: success
   type: bool
+leaving:
+  description: How many entries stand there that O(config) does not have, with O(state=merged).
+  returned: success
+  type: int
+  sample: 0
 before:
   description: The rules of ours that were there.
   returned: success
@@ -323,7 +331,7 @@ ARGUMENTS = {
         "choices": ["auto", "nftables", "iptables", "iptables-nft", "iptables-legacy"],
         "default": "auto",
     },
-    "state": {"type": "str", "choices": ["present", "confirmed", "absent"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "merged", "confirmed", "absent"], "default": "present"},
     "undo_after": {"type": "int", "default": 60},
 }
 
@@ -331,7 +339,9 @@ ARGUMENTS = {
 def main() -> None:
     """Read, compare, apply under a timer; or confirm; or remove."""
     module = AnsibleModule(
-        argument_spec=ARGUMENTS, required_if=[("state", "present", ["config"])], supports_check_mode=True
+        argument_spec=ARGUMENTS,
+        required_if=[("state", state, ["config"]) for state in ("present", "merged")],
+        supports_check_mode=True,
     )
     request = _firewall_run.Request(
         config=module.params["config"] or {},

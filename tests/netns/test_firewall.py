@@ -211,6 +211,31 @@ def test_other_rules_take_their_place(machine: Machine, backend: str) -> None:
     assert done.after == machine.host().render(backend, parse(smaller))
 
 
+def test_old_rules_stay_until_the_second_step(machine: Machine, backend: str) -> None:
+    old = {"marks": CONFIG["marks"][1:2], "clamps": CONFIG["clamps"][:1]}
+    new = {"marks": [{**CONFIG["marks"][1], "mark": 77}], "filter": CONFIG["filter"]}
+    assert machine.firewall(old, "merged", backend=backend).leaving == 0
+    machine.firewall(state="confirmed")
+    both = machine.firewall(new, "merged", backend=backend)
+    assert both.leaving == 2
+    machine.firewall(state="confirmed")
+    there = everything(backend)
+    # What is new is asked first: nftables then needs no second rule for the same packets.
+    if backend == "nftables":
+        assert "0x0000004d" in there and "0x00000002" not in there
+    else:
+        assert 0 < there.find("-g LVS-MARK-77") < there.find("-g LVS-MARK-2")
+    assert "1440" in there
+    assert not machine.firewall(new, "merged", backend=backend).commands
+    machine.keep(new, backend)
+    assert "1440" not in everything(backend)
+    done = machine.firewall(new, "merged", backend=backend)
+    assert (done.commands, done.leaving) == ([], 0)
+    # A filter is not kept where none shall be.
+    assert machine.firewall({}, "merged", backend=backend).leaving == 1
+    assert "9100" not in everything(backend)
+
+
 def test_what_is_not_confirmed_is_undone(machine: Machine, backend: str) -> None:
     foreign(backend)
     machine.keep({"clamps": CONFIG["clamps"]}, backend)

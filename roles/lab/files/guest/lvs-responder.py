@@ -34,6 +34,8 @@ LONGEST_WAIT = 20
 
 # Linux's number (linux/in.h); the socket module of Python 3.11 does not name it.
 IP_PKTINFO = 8
+# Lets a socket answer from an address that is local by a route only (linux/in6.h).
+IPV6_FREEBIND = 78
 
 NAME = socket.gethostname()
 
@@ -147,6 +149,7 @@ def bound(family: int, kind: int, port: int) -> socket.socket:
     if kind == socket.SOCK_DGRAM:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_FREEBIND, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
     sock.bind(("", port))
