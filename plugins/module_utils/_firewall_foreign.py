@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any, Callable, Container, Iterator, Mapping
 
 from ._errors import LvsError
 from ._firewall_host import LEGACY, NFT, NFTABLES, FirewallHost
 from ._firewall_iptables import PREFIX
+from ._firewall_keep import RECORD
 from ._firewall_model import FAMILIES
 
 WHOLE = 2**32 - 1
@@ -30,6 +32,7 @@ def gather(host: FirewallHost, read_ip: ReadIp, ledger: Container[str] = ()) -> 
         "nftables": host.usable(NFTABLES),
         "iptables": {"nft": host.usable(NFT), "legacy": host.usable(LEGACY)},
         "marks": list(unique.values()),
+        "ours": os.path.exists(os.path.join(host.root, RECORD.lstrip("/"))),
     }
 
 

@@ -20,6 +20,7 @@ from ._firewall_model import FAMILIES
 
 DIRECTORY = "/var/lib/lvs/firewall"
 UNDO = f"{DIRECTORY}/undo.sh"
+RECORD = f"{DIRECTORY}/record.json"
 UNDO_UNIT = "lvs-firewall-undo"
 UNIT_NAME = "lvs-firewall.service"
 UNIT = f"/etc/systemd/system/{UNIT_NAME}"

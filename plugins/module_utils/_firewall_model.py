@@ -14,7 +14,9 @@ from ._errors import LvsError
 
 FAMILIES = ("ipv4", "ipv6")
 PROTOCOLS = ("tcp", "udp", "sctp")
-SECTIONS = ("marks", "untracked", "masquerade", "clamps", "filter")
+SECTIONS = ("marks", "unmarked", "untracked", "masquerade", "clamps", "filter")
+# The mark of packets that no later rule marks.
+UNMARK = 0
 # Below 536 bytes no IPv4 host has to go; no link carries more than 65495.
 MSS = (536, 65495)
 
@@ -108,13 +110,15 @@ def of_family(networks: Iterable[str], family: str) -> list[str]:
 def merged(config: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """A config with what another one has besides, and how much that is. What is new comes first, so its marks win.
 
-    A filter is not kept where there shall be none: what it does not know it would shut out.
+    Old marks are no matter of what shall be ``unmarked`` now. A filter is not kept where there shall be none: what it
+    does not know it would shut out.
     """
     result: dict[str, Any] = {**config}
     leaving = 0
     for section in ("marks", "untracked", "masquerade", "clamps"):
-        more = _besides(config.get(section), before.get(section))
-        result[section] = [*(config.get(section) or []), *more]
+        more = [entry for entry in _besides(config.get(section), before.get(section)) if entry.get("mark") != UNMARK]
+        spared = (config.get("unmarked") or []) if section == "marks" and more else []
+        result[section] = [*(config.get(section) or []), *({"mark": UNMARK, **entry} for entry in spared), *more]
         leaving += len(more)
     new, old = config.get("filter"), before.get("filter")
     if new and old:
@@ -150,6 +154,8 @@ def parse(config: Mapping[str, Any]) -> Rules:
         tuple(_clamp(entry) for entry in top.entries("clamps")),
         _filter(top.mapping("filter")),
     )
+    for entry in top.entries("unmarked"):
+        _match(entry, ("destinations", "ports"), must=True)
     if mistakes:
         raise LvsError("\n".join(mistakes), mistakes=mistakes)
     return found
@@ -274,7 +280,7 @@ def _match(entry: _Entry, keys: tuple[str, ...], must: bool, more: tuple[str, ..
 
 def _mark(entry: _Entry) -> Mark:
     keys = ("destinations", "ports", "sources", "interface")
-    return Mark(entry.number("mark", 1, 2**32 - 1), _match(entry, keys, must=True, more=("mark",)))
+    return Mark(entry.number("mark", UNMARK, 2**32 - 1), _match(entry, keys, must=True, more=("mark",)))
 
 
 def _masquerade(entry: _Entry) -> Masquerade:

@@ -61,7 +61,7 @@ options:
         default: []
         suboptions:
           mark:
-            description: The fwmark, 1 to 4294967295. It replaces the packet's whole mark.
+            description: The fwmark, 1 to 4294967295. It replaces the packet's whole mark. 0 takes a mark away.
             type: int
             required: true
           family: &family
@@ -91,6 +91,18 @@ options:
           interface: &interface
             description: The interface the packet comes in by, without wildcards. Left out, any.
             type: str
+      unmarked:
+        description:
+          - Packets of services that are chosen by address and port. With O(state=merged) no mark that only stays for
+            the time being touches them; otherwise it says nothing.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          family: *family
+          protocol: *protocol
+          destinations: *destinations
+          ports: *ports
       untracked:
         description: Packets to VIPs that connection tracking shall not see, since it would see one side of them only.
         type: list
@@ -317,6 +329,7 @@ _FILTER = {
 }
 _CONFIG = {
     "marks": _entries(mark=_NUMBER, sources=_TEXTS, interface=_TEXT, **_UNTRACKED),
+    "unmarked": _entries(**_UNTRACKED),
     "untracked": _entries(**_UNTRACKED),
     "masquerade": _entries(
         family=_FAMILY, protocol=_PROTOCOL, vip={"type": "str", "required": True}, port={"type": "int", "default": 0}

@@ -66,7 +66,7 @@ parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes;
       a director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
-      C(config), C(restrict), C(daemons) (the synchronisation daemons) and C(module_options); directors and routers have
+      C(config), C(restrict), C(additions_first), C(daemons) and C(module_options); directors and routers have
       C(firewall), which is what M(linuxvirtualserver.lvs.firewall) takes.
   returned: success
   type: dict
@@ -75,7 +75,7 @@ parts:
       roles: [director]
       network: {modules: [ip_vs, ip_vs_wlc], sysctls: [], devices: [], addresses: [], routes: [], rules: []}
       director: {owner: static, config: [], restrict: [], daemons: [], module_options: {}}
-      firewall: {marks: [], untracked: [], masquerade: [], clamps: [], filter: null}
+      firewall: {marks: [], unmarked: [], untracked: [], masquerade: [], clamps: [], filter: null}
 hosts:
   description: The hosts of this play, which C(--limit) may have narrowed.
   returned: success

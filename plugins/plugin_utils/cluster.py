@@ -245,7 +245,7 @@ class _Compiler:
         for network in service.networks:
             part.take_in(service.fwmark, network.version)
         for rule in service.wanted:
-            firewall.serve(rule, tracked="nat" in methods)
+            firewall.serve(rule, tracked="nat" in methods, marked=bool(service.fwmark))
             if service.snat:
                 firewall.masquerade(rule)
 
@@ -505,6 +505,9 @@ class _Compiler:
                     *({"address": value} for value in sorted({row["address"] for row in table if "address" in row})),
                     *({"fwmark": value} for value in sorted({row["fwmark"] for row in table if "fwmark" in row})),
                 ],
+                # What new marks lead to, and what packets lead to without old ones, has to be there before them.
+                "additions_first": bool(compiled["firewall"]["marks"])
+                or bool((machine.facts or {}).get("firewall", {}).get("ours")),
                 "daemons": self.daemons.get(host, []),
                 "module_options": self._module_options(machine),
             }

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from .addresses import IPAddress, IPNetwork
@@ -25,6 +24,7 @@ class FirewallPart:
         self.machine = machine
         self.rules: list[tuple[str, int, MarkRule]] = []
         self._untracked: list[MarkRule] = []
+        self._unmarked: list[MarkRule] = []
         self._accepted: list[MarkRule] = []
         self._masquerade: list[dict[str, Any]] = []
         self._clamps: dict[tuple[int, int], dict[str, None]] = {}
@@ -37,9 +37,11 @@ class FirewallPart:
     def mark(self, service: str, mark: int, rule: MarkRule) -> None:
         self.rules.append((service, mark, rule))
 
-    def serve(self, rule: MarkRule, tracked: bool) -> None:
+    def serve(self, rule: MarkRule, tracked: bool, marked: bool) -> None:
         """Clients may send this. With dr and tun conntrack sees one side only and would call it invalid (HOWTO 22)."""
         self._accepted.append(rule)
+        if not marked:
+            self._unmarked.append(rule)
         if not tracked:
             self._untracked.append(rule)
 
@@ -76,8 +78,12 @@ class FirewallPart:
             for (version, mss), sources in self._clamps.items()
         ]
         untracked = self._untracked if self.filtering or self.machine.variables.get("lvs_untracked") is True else []
+        # Of interest only where there are marks, or may be some from before.
+        marks = self.rules or (self.machine.facts or {}).get("firewall", {}).get("ours")
+        unmarked = self._unmarked if marks else []
         return {
             "marks": [entry for _name, mark, rule in ordered for entry in rule.compiled(mark)],
+            "unmarked": [entry for rule in unmarked for entry in rule.selections(with_clients=False)],
             "untracked": [entry for rule in untracked for entry in rule.selections(with_clients=False)],
             "masquerade": self._masquerade,
             "clamps": clamps,
@@ -157,7 +163,3 @@ def _text(target: IPNetwork) -> str:
     """A single address without its prefix length."""
     return str(target.ip) if target.size == 1 else str(target.cidr)
 
-
-def firewall_is_empty(config: Mapping[str, Any]) -> bool:
-    """Whether there is no rule at all."""
-    return not any(config.values())

@@ -231,6 +231,14 @@ def test_old_rules_stay_until_the_second_step(machine: Machine, backend: str) ->
     assert "1440" not in everything(backend)
     done = machine.firewall(new, "merged", backend=backend)
     assert (done.commands, done.leaving) == ([], 0)
+    # What has become an ordinary service is free of the old mark at once.
+    plain = {key: value for key, value in CONFIG["marks"][1].items() if key != "mark"}
+    assert machine.firewall({"unmarked": [plain]}, "merged", backend=backend).leaving == 1
+    there = everything(backend)
+    if backend == "nftables":
+        assert "0x0000004d" not in there
+    else:
+        assert there.index("-g LVS-MARK-0") < there.index("-g LVS-MARK-77")
     # A filter is not kept where none shall be.
     assert machine.firewall({}, "merged", backend=backend).leaving == 1
     assert "9100" not in everything(backend)

@@ -250,7 +250,7 @@ def test_overlaps_become_one() -> None:
         ({"mark": []}, "config: mark is not known here"),
         ({"marks": {"mark": 1}}, r"config: marks \{.*\} is not a list"),
         ({"marks": [7]}, r"config\.marks\[0\]: 7 is not a dictionary"),
-        ({"marks": [{**TCP, "mark": 0}]}, r"config\.marks\[0\]: mark 0 is not a number from 1 to 4294967295"),
+        ({"marks": [{**TCP, "mark": -1}]}, r"config\.marks\[0\]: mark -1 is not a number from 0 to 4294967295"),
         ({"marks": [{**TCP, "mark": 1, "port": 80}]}, r"marks\[0\]: port is not known here; known are mark, family"),
         ({"marks": [{"mark": 1, "destinations": [VIP]}]}, "family None is not one of ipv4, ipv6"),
         ({"marks": [{**TCP, "mark": 1, "interface": "eth+"}]}, "interface 'eth\\+' is not the name"),
@@ -282,7 +282,7 @@ def test_mistakes(config: dict[str, Any], mistake: str) -> None:
 
 def test_all_mistakes_in_one_message() -> None:
     with pytest.raises(LvsError) as caught:
-        parse({"marks": [{"mark": 0}], "clamps": [{"mss": 1}], "x": 1})
+        parse({"marks": [{"mark": -1}], "clamps": [{"mss": 1}], "x": 1})
     assert len(caught.value.details["mistakes"]) == 7
     assert caught.value.message == "\n".join(caught.value.details["mistakes"])
 

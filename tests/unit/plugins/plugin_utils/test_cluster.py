@@ -362,12 +362,20 @@ def test_an_empty_list_of_services_empties_the_director() -> None:
     assert plan.parts["director"] == {
         "roles": ["director"],
         "network": EMPTY,
-        "firewall": {"marks": [], "untracked": [], "masquerade": [], "clamps": [], "filter": None},
+        "firewall": {
+            "marks": [],
+            "unmarked": [],
+            "untracked": [],
+            "masquerade": [],
+            "clamps": [],
+            "filter": None,
+        },
         "director": {
             "groundwork": EMPTY,
             "owner": "static",
             "config": [],
             "restrict": [],
+            "additions_first": False,
             "daemons": [],
             "module_options": {},
         },

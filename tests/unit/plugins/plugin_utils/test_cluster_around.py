@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_input, _network_model
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan
-from tests.howto import VIP, VIP6, mistakes_of, plan_of, service
+from tests.howto import GATEWAYS, LINKS, VIP, VIP6, facts, mistakes_of, plan_of, service
 
 LAN = {host: {"lvs_interface": "eth1"} for host in ("rs1", "rs2")}
 
@@ -147,6 +147,16 @@ def test_tun_takes_networks_from_the_tunnel() -> None:
 def test_what_marks_cannot_do(services: list[dict[str, Any]], words: str) -> None:
     found = mistakes_of(services)
     assert any(words in sentence for sentence in found), found
+
+
+def test_ordinary_services_are_named_where_marks_are_or_were() -> None:
+    other = service(vips=["192.168.1.111"])
+    assert [entry["ports"] for entry in firewall(plan_of([shop(), other]))["unmarked"]] == [["80"]]
+    assert not firewall(plan_of([other]))["unmarked"]
+    seen = facts(LINKS["director"], GATEWAYS["director"], firewall={"ours": True, "marks": []})
+    plan = plan_of([other], seen={"director": seen})
+    assert firewall(plan)["unmarked"]
+    assert plan.parts["director"]["director"]["additions_first"]
 
 
 def test_one_port_under_a_mark_can_be_translated() -> None:
