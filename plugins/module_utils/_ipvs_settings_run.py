@@ -35,7 +35,7 @@ from ._ipvs_settings import (
 from ._kernel_modules import KernelModules
 
 MAX_TIMEOUT = 2147483  # seconds; the kernel counts in jiffies, at most 1000 of them a second, in 31 bits
-MERGED, OVERRIDDEN, DELETED = "merged", "overridden", "deleted"
+MERGED, OVERRIDDEN, DELETED, ABSENT = "merged", "overridden", "deleted", "absent"
 # Longer than the kernel's IFNAMSIZ allows is cut off silently.
 INTERFACE_LENGTH = 15
 # Bytes of a message. What is stated beyond, the kernel would correct in silence, and never show.
@@ -129,6 +129,8 @@ def set_daemons(
     lacking: Callable[[Daemon], str] = trouble,
 ) -> dict[str, Any]:
     """What module ``ipvs_sync`` does; its options are documented there."""
+    if state == ABSENT:  # ours are those that were saved
+        entries, state = [{"role": entry["role"]} for entry in _saved(save, "sync") or []], DELETED
     wanted = parse_daemons(entries, state)
     environment = environment or Environment(KernelModules())
     notes: list[str] = []

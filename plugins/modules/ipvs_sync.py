@@ -31,10 +31,11 @@ attributes:
     support: full
 options:
   daemons:
-    description: The daemons, at most one of each role. Both roles may run at once.
+    description:
+      - The daemons, at most one of each role. Both roles may run at once.
+      - Required, but with O(state=absent).
     type: list
     elements: dict
-    required: true
     suboptions:
       role:
         description: Which daemon it is.
@@ -71,8 +72,9 @@ options:
       - V(merged) runs what is named. What is not stated stays as it runs, and so do daemons that are not named.
       - V(overridden) does the same and stops daemons that are not named.
       - V(deleted) stops the roles that are named.
+      - V(absent) stops the roles that O(save) names, which earlier runs started, and no others.
     type: str
-    choices: [merged, overridden, deleted]
+    choices: [merged, overridden, deleted, absent]
     default: merged
   save:
     description:
@@ -142,10 +144,14 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_setti
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "daemons": {"type": "list", "elements": "dict", "required": True, "options": DAEMON},
-            "state": {"type": "str", "choices": ["merged", "overridden", "deleted"], "default": "merged"},
+            "daemons": {"type": "list", "elements": "dict", "options": DAEMON},
+            "state": {"type": "str", "choices": ["merged", "overridden", "deleted", "absent"], "default": "merged"},
             "save": {"type": "path"},
         },
+        required_if=[
+            *(("state", state, ["daemons"]) for state in ("merged", "overridden", "deleted")),
+            ("state", "absent", ["save"]),
+        ],
         supports_check_mode=True,
     )
     params = module.params

@@ -22,7 +22,5 @@ def lab() -> Iterator[Lab]:
     lab = Lab("localnode")
     lab.put("client", SHARED / "traffic.py", "/root/traffic.py")
     lab.put("client", HERE / "half_open.py", "/root/half_open.py")
-    # Not enabled: after a reboot the tests start it again.
-    lab.run("director", "systemctl start lvs-responder")
     yield lab
     lab.run("director", "systemctl stop lvs-responder")

@@ -463,3 +463,15 @@ def test_a_snapshot_that_cannot_be_brought_back_is_found_before_the_first_write(
 def test_what_interfaces_lack() -> None:
     assert _ipvs_interface.trouble(Daemon("backup", "nosuch0")) == "interface nosuch0 does not exist"
     assert _ipvs_interface.trouble(Daemon("backup", "lo")) == ""
+
+
+def test_absent_stops_ours_and_nobody_elses(director: Director) -> None:
+    director.sync(SEND, save=director.path)
+    director.sync(TAKE)
+    checked = director.sync(state="absent", save=director.path, check=True)
+    assert [entry["role"] for entry in checked["after"]] == ["backup"]
+    done = director.sync(state="absent", save=director.path)
+    assert done["commands"] == ["--stop-daemon master"]
+    assert [entry["role"] for entry in done["after"]] == ["backup"]
+    assert not Path(director.path).exists()
+    assert not director.sync(state="absent", save=director.path)["changed"]
