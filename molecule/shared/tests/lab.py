@@ -11,6 +11,7 @@ import os
 import pathlib
 import shlex
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent.parent
 LAB = pathlib.Path("/var/lib/lvs-lab") / os.environ.get("LVS_LAB", "molecule")
+# Scenarios with this before their name put the cluster of the one without it into containers.
+CONTAINERS = "container_"
 TRAFFIC = "python3 /root/traffic.py"
 Answer = list[str] | None
 
@@ -50,8 +53,22 @@ class Lab:
     _hosts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.inventory = ROOT / "molecule" / self.scenario / "inventory.yml"
+        self.inventory = ROOT / "molecule" / self.cluster / "inventory.yml"
         self.variables = yaml.safe_load(self.inventory.read_text())["all"]["children"]["lvs_directors"]["vars"]
+
+    @property
+    def cluster(self) -> str:
+        """The scenario whose inventory this is: the method, in `dr`, `nat`, `tun`."""
+        return self.scenario.removeprefix(CONTAINERS)
+
+    @property
+    def contained(self) -> bool:
+        return self.scenario.startswith(CONTAINERS)
+
+    @property
+    def machines(self) -> pathlib.Path:
+        """The inventory that says how to get into them."""
+        return LAB / ("containers.yml" if self.contained else "hosts.yml")
 
     @property
     def services(self) -> list[dict[str, Any]]:
@@ -68,7 +85,7 @@ class Lab:
 
     def host(self, name: str) -> Any:
         if name not in self._hosts:
-            self._hosts[name] = testinfra.get_host(f"ansible://{name}?ansible_inventory={LAB / 'hosts.yml'}")
+            self._hosts[name] = testinfra.get_host(f"ansible://{name}?ansible_inventory={self.machines}")
         return self._hosts[name]
 
     def run(self, name: str, command: str, check: bool = True) -> str:
@@ -85,8 +102,10 @@ class Lab:
 
     def control(self, *arguments: str) -> str:
         """The lab's own program: `status` of all machines as JSON, `kill` a machine's process, `start` it again."""
-        program = LAB / "bin/lvslab.py"
-        command = ["/usr/bin/python3", str(program), "--lab", str(LAB), *arguments]
+        program = ["/usr/bin/python3", str(LAB / "bin/lvslab.py"), "--lab", str(LAB)]
+        if self.contained:
+            program = [sys.executable, str(HERE.parent / "containers.py")]
+        command = [*program, *arguments]
         return subprocess.run(command, check=True, timeout=120, stdout=subprocess.PIPE, text=True).stdout
 
     def wait(self, name: str, command: str = "true", seconds: float = 60) -> None:
@@ -107,7 +126,7 @@ class Lab:
         record.unlink(missing_ok=True)
         command = [
             "ansible-playbook",
-            *("-i", str(LAB / "hosts.yml"), "-i", str(self.inventory), *options),
+            *("-i", str(self.machines), "-i", str(self.inventory), *options),
             str(ROOT / "playbooks" / playbook),
         ]
         if services is not None:

@@ -63,7 +63,7 @@ def test_realserver_sees_the_client(lab: Lab, vip: str) -> None:
     for name in lab.realservers:
         _protocol, client, _port, local, local_port = lab.run(name, "tail -n 1 /var/log/lvs-responder.log").split()
         assert client == CIP[vip]
-        if lab.scenario == "nat":
+        if lab.cluster == "nat":
             assert (local != vip, local_port) == (True, "8080"), "NAT rewrites VIP:80 to RIP:8080"
         else:
             assert (local, local_port) == (vip, "80")

@@ -10,8 +10,13 @@ import re
 import pytest
 from lab import Lab
 
-# The client and the router stand on the link of director and realservers; nat's inside network has no VIP.
+# They stand on the link of director and realservers; nat's inside network has no VIP.
 VIP4, VIP6 = "192.168.1.110", "2001:db8:1::110"
+
+
+def askers(lab: Lab) -> tuple[str, ...]:
+    """There is no router among containers."""
+    return ("client",) if lab.contained else ("client", "router")
 
 
 def arp_owners(lab: Lab, asker: str, interface: str = "eth1") -> set[str]:
@@ -30,7 +35,7 @@ def ndp_owners(lab: Lab, asker: str) -> set[str]:
 
 
 def test_only_the_director_answers_arp(lab: Lab) -> None:
-    for asker in ("client", "router"):
+    for asker in askers(lab):
         assert arp_owners(lab, asker) == {lab.mac("director", "eth1")}, asker
 
 
@@ -41,11 +46,11 @@ def test_nobody_answers_arp_on_the_far_link(lab: Lab) -> None:
 
 
 def test_only_the_director_answers_neighbour_solicitations(lab: Lab) -> None:
-    for asker in ("client", "router"):
+    for asker in askers(lab):
         assert ndp_owners(lab, asker) == {lab.mac("director", "eth1")}, asker
 
 
-@pytest.mark.scenario("dr", "tun")
+@pytest.mark.scenario("dr", "tun", "container_dr")
 def test_answering_realserver_is_noticed(lab: Lab) -> None:
     """Sabotage: arp_ignore=0 on a realserver that has the VIP; the ARP test must see a second owner."""
     lab.run(lab.realservers[0], "sysctl -qw net.ipv4.conf.all.arp_ignore=0")
@@ -56,10 +61,10 @@ def test_answering_realserver_is_noticed(lab: Lab) -> None:
         lab.run("client", f"ip neigh flush to {VIP4}")
 
 
-@pytest.mark.scenario("dr", "tun")
+@pytest.mark.scenario("dr", "tun", "container_dr")
 def test_advertising_realserver_is_noticed(lab: Lab) -> None:
     """Sabotage: the IPv6 VIP on the realserver's own link, where it is advertised."""
-    device = "lo" if lab.scenario == "dr" else "ip6tnl0"
+    device = "lo" if lab.cluster == "dr" else "ip6tnl0"
     lab.run(lab.realservers[0], f"ip addr del {VIP6}/128 dev {device}; ip addr add {VIP6}/128 dev eth1 nodad")
     try:
         assert lab.mac(lab.realservers[0], "eth1") in ndp_owners(lab, "client")

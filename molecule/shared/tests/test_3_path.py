@@ -31,7 +31,7 @@ def policy_rule(lab: Lab, family: str, source: str) -> tuple[str, str]:
     return priority, rule
 
 
-@pytest.mark.scenario("dr", "tun")
+@pytest.mark.scenario("dr", "tun", "container_dr")
 @pytest.mark.parametrize("vip", VIPS)
 def test_replies_do_not_pass_the_director(lab: Lab, vip: str) -> None:
     with lab.capture("director", "any", replies(vip)) as lines:
@@ -40,7 +40,7 @@ def test_replies_do_not_pass_the_director(lab: Lab, vip: str) -> None:
     assert lines == []
 
 
-@pytest.mark.scenario("dr")
+@pytest.mark.scenario("dr", "container_dr")
 @pytest.mark.parametrize("vip", VIPS)
 def test_replies_come_in_the_realservers_frames(lab: Lab, vip: str) -> None:
     with lab.capture("client", "eth1", replies(vip), "-nne") as lines:
@@ -48,7 +48,7 @@ def test_replies_come_in_the_realservers_frames(lab: Lab, vip: str) -> None:
     assert source_macs(lines) == {lab.mac(name, "eth1") for name in lab.realservers}
 
 
-@pytest.mark.scenario("nat")
+@pytest.mark.scenario("nat", "container_nat")
 @pytest.mark.parametrize("vip", VIPS)
 def test_replies_pass_the_director(lab: Lab, vip: str) -> None:
     with (
@@ -61,7 +61,7 @@ def test_replies_pass_the_director(lab: Lab, vip: str) -> None:
     assert any(" 10.1.1.2.8080 > " in line or " 2001:db8:2::2.8080 > " in line for line in inside), inside
 
 
-@pytest.mark.scenario("nat")
+@pytest.mark.scenario("nat", "container_nat")
 @pytest.mark.parametrize(("vip", "family"), [(VIPS[0], "-4"), (VIPS[1], "-6")])
 def test_wrong_way_back_is_noticed(lab: Lab, vip: str, family: str) -> None:
     """Sabotage: without its rule a realserver answers past the director, and its share of the requests is lost."""

@@ -56,6 +56,7 @@ def test_second_converge_changes_and_writes_nothing(lab: Lab) -> None:
     assert writes == dict.fromkeys(machines, 0)
 
 
+@pytest.mark.scenario("dr", "nat", "tun")
 def test_edit_changes_just_that_and_loses_nothing(lab: Lab) -> None:
     """Check mode says what the real run then does; a stream of requests and an open connection survive the change."""
     services = edited(lab)
@@ -88,6 +89,7 @@ def test_edit_changes_just_that_and_loses_nothing(lab: Lab) -> None:
     assert f"-A -t {VIP4}:7 " in "\n".join(now)
 
 
+@pytest.mark.scenario("dr", "nat", "tun")
 def test_editing_back_restores_the_table(lab: Lab) -> None:
     with lab.background("stream", VIP6, 80) as streamed:
         lab.converge()
