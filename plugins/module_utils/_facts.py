@@ -12,9 +12,10 @@ from . import _firewall_foreign
 from ._errors import LvsError
 from ._firewall_host import FirewallHost
 from ._ipvs_capabilities import in_user_namespace, net_admin
-from ._kernel_advice import KernelJudge, distribution
+from ._kernel_advice import KernelJudge, container, distribution
 from ._kernel_modules import MISSING
 from ._ledger import DIRECTORY, Ledger
+from ._network_model import normal_value
 
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 
@@ -31,7 +32,9 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "root": os.geteuid() == 0,
         "net_admin": net_admin(root),
         "user_namespace": in_user_namespace(root),
+        "container": container(root),
         "systemd": os.path.isdir(os.path.join(root, "run/systemd/system")),
+        "read_only_sysctls": read_only_sysctls(root),
         "iproute2": True,
         "interfaces": [],
         "routes": [],
@@ -55,6 +58,26 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         missed.append(f"Which policy rules are ours is not known: {error}")
     facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours)
     return facts, missed
+
+
+def read_only_sysctls(root: str = "/") -> dict[str, str]:
+    """The network's settings by file below /proc/sys, where that is mounted read-only; else none."""
+    base = os.path.join(root, "proc/sys")
+    found: dict[str, str] = {}
+    try:
+        if not os.statvfs(os.path.join(base, "net")).f_flag & os.ST_RDONLY:
+            return found
+    except OSError:
+        return found
+    for folder, _folders, names in os.walk(os.path.join(base, "net")):
+        for name in names:
+            path = os.path.join(folder, name)
+            try:
+                with open(path, encoding="utf-8", errors="replace") as file:
+                    found[os.path.relpath(path, base)] = normal_value(file.read())
+            except OSError:
+                continue  # may only be written, or belongs to the first namespace
+    return found
 
 
 def interface(link: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ _OPTIONS = {
     "br_netfilter": "BRIDGE_NETFILTER",
     "nlmon": "NLMON",
 }
+_CAP_SYS_MODULE = 16
+
 # One is certainly told by the kernel's own files, even where nothing is known of its modules.
 _SIGNS = {"ip_vs": "proc/net/ip_vs", "nf_conntrack": "proc/sys/net/netfilter/nf_conntrack_max"}
 
@@ -36,7 +38,7 @@ class KernelJudge:
 
     def state(self, name: str) -> str:
         found = self._modules.state(name)
-        if found in (LOADED, BUILTIN, AVAILABLE):
+        if found in (LOADED, BUILTIN) or (found == AVAILABLE and self._may_load()):
             return found
         # A kernel without modules has no list of them, only its configuration.
         if self._has(f"sys/module/{name}") or self._has(_SIGNS.get(name, "")) or self._option(name) == "y":
@@ -45,6 +47,11 @@ class KernelJudge:
 
     def advice(self, name: str) -> str:
         """What would bring a missing module, as the rest of a sentence."""
+        if container(self._root):
+            return (
+                f"a container cannot load it: run `modprobe {name}` on its host, and name {name} in a file of"
+                " /etc/modules-load.d there for the next boot"
+            )
         option = f"CONFIG_{_option_name(name)}"
         setting = self._option(name)
         if setting == "n":
@@ -58,6 +65,13 @@ class KernelJudge:
         if name.startswith("ip_vs_") and self._modules.state("ip_vs") != MISSING:
             scheduler = "check its spelling, or "
         return f"{scheduler}install a kernel or a module package with {option} ({self._package()})"
+
+    def _may_load(self) -> bool:
+        """Not in a container that only sees the files of its host's modules."""
+        if not container(self._root):
+            return True
+        match = re.search(r"^CapEff:\s*([0-9a-fA-F]+)", text_of(self._root, "proc/self/status"), re.MULTILINE)
+        return bool(match and int(match.group(1), 16) >> _CAP_SYS_MODULE & 1)
 
     def _package(self) -> str:
         release = self._modules.release
@@ -111,6 +125,15 @@ def distribution(root: str = "/") -> dict[str, str]:
     text = text_of(root, "etc/os-release") or text_of(root, "usr/lib/os-release")
     found = {key: value.strip("\"'") for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)}
     return {"id": found.get("ID", ""), "version": found.get("VERSION_ID", ""), "like": found.get("ID_LIKE", "")}
+
+
+def container(root: str = "/") -> str:
+    """Which kind of container this is, such as podman or docker, as systemd or the engine left it; "" if it is none."""
+    kind = text_of(root, "run/systemd/container").strip()
+    if kind:
+        return kind
+    signs = {"run/.containerenv": "podman", ".dockerenv": "docker"}
+    return next((name for sign, name in signs.items() if os.path.exists(os.path.join(root, sign))), "")
 
 
 def text_of(root: str, path: str) -> str:

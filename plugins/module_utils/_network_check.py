@@ -65,7 +65,7 @@ def problems(want: list[Item], found: Found) -> list[str]:
     for item in want:
         if isinstance(item, Module) and found.modules.get(item.name) == "missing":
             advice = found.advice.get(item.name, "")
-            said.append(f"kernel module {item.name}: the running kernel does not have it{advice and '; ' + advice}.")
+            said.append(f"kernel module {item.name}: not loaded, and not to be had here{advice and '; ' + advice}.")
         elif isinstance(item, Sysctl) and found.sysctls.get(item.key) is None:
             said += _setting(item.key, found, coming, unloaded)
         elif isinstance(item, Device):

@@ -89,10 +89,21 @@ ansible_facts:
           description: Whether user ids are translated, as in an unprivileged container.
           returned: success
           type: bool
+        container:
+          description: The kind of container this is, such as V(podman), V(docker) or V(lxc). Empty if it is none.
+          returned: success
+          type: str
+          sample: ""
         systemd:
           description: Whether systemd runs the host.
           returned: success
           type: bool
+        read_only_sysctls:
+          description: Where C(/proc/sys) is mounted read-only, as in containers without privileges, the settings of the
+            network with their values, by file below C(/proc/sys). Elsewhere empty.
+          returned: success
+          type: dict
+          sample: {}
         iproute2:
           description: Whether C(ip) with JSON output is there. If not, there are no interfaces and no routes.
           returned: success
@@ -100,7 +111,8 @@ ansible_facts:
         modules:
           description:
             - For each asked module V(loaded), V(builtin), V(available) or V(missing).
-            - One of which nothing can be known, as in a container without the host's module folder, is V(missing).
+            - One of which nothing can be known, and one that a container could load only with privileges that it does
+              not have, is V(missing).
           returned: success
           type: dict
           sample: {ip_vs: available, ip_vs_wlc: available}
@@ -147,6 +159,7 @@ ansible_facts:
             - C(marks) are the fwmarks that rules of others set or match, with C(mark), C(mask) and C(where). Of a range
               both ends are listed. Not seen are marks that programs set on their own sockets, and those that a rule
               computes.
+            - C(ours) is whether rules of that module are there.
           returned: success
           type: dict
           sample:
@@ -156,6 +169,7 @@ ansible_facts:
               - {mark: 1, mask: 4294967295, where: nft table ip foo chain bar}
               - {mark: 32, mask: 255, where: iptables mangle PREROUTING}
               - {mark: 2, mask: 4294967295, where: ip rule 100}
+            ours: false
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._network_model import normal_value
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._sysctl_effects import path as sysctl_path
+
 
 def problems(
     parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]
@@ -33,6 +36,7 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
             "root there lacks CAP_NET_ADMIN (a container?), without which no address, route or IPVS table can be"
             " changed; run it privileged, or with --cap-add NET_ADMIN in the initial user namespace."
         )
+    found += _unwritable(part.get("network", {}), facts)
     if not facts["iproute2"]:
         found.append("the program `ip` is missing; install package iproute2.")
     if "network" in part and not facts["systemd"]:
@@ -41,13 +45,35 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     for module in part.get("network", {}).get("modules", []):
         if facts["modules"].get(module, "missing") == "missing":
             advice = facts.get("advice", {}).get(module) or "install the kernel package that has it"
-            what = (
-                f"the scheduler {module[len('ip_vs_') :]} is unknown to its kernel (no module {module})"
-                if module.startswith("ip_vs_") and not module.startswith("ip_vs_pe_")
-                else f"kernel {facts['kernel']} has no {module}"
-            )
-            found.append(f"{what}; {advice}.")
+            found.append(f"{_lacking(module, facts)}; {advice}.")
     return found
+
+
+def _lacking(module: str, facts: Mapping[str, Any]) -> str:
+    if facts.get("container"):
+        return f"kernel module {module} is not loaded"
+    if module.startswith("ip_vs_") and not module.startswith("ip_vs_pe_"):
+        return f"the scheduler {module[len('ip_vs_') :]} is unknown to its kernel (no module {module})"
+    return f"kernel {facts['kernel']} has no {module}"
+
+
+def _unwritable(network: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Settings to change where none can be."""
+    seen = facts.get("read_only_sysctls")
+    if not seen:
+        return []
+    wrong = [
+        f"{item['key']}={item['value']}"
+        for item in network.get("sysctls", [])
+        if seen.get(sysctl_path(item["key"])) != normal_value(item["value"])
+    ]
+    if not wrong:
+        return []
+    return [
+        "/proc/sys is read-only there (a container?), and these settings are not as they should be:"
+        f" {', '.join(wrong)}; start the container with them (podman and docker: --sysctl KEY=VALUE), or so that it can"
+        " write them (podman: --security-opt unmask=/proc/sys; docker: --privileged)."
+    ]
 
 
 def _marks_of_others(ours: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:

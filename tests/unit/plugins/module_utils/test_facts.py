@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _facts, _ipvs_capabilities
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_advice import KernelJudge, distribution
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_advice import (
+    KernelJudge,
+    container,
+    distribution,
+)
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_modules import KernelModules
 
 RELEASE = "6.1.0"
@@ -76,9 +82,53 @@ def test_advice_names_the_package(tmp_path: Path, release: str, package: str) ->
     assert not advice.endswith(".")
 
 
-def test_advice_in_a_container(tmp_path: Path) -> None:
+def test_advice_where_a_container_is_possible(tmp_path: Path) -> None:
     advice = judge(tmp_path).advice("ip_vs")
     assert "load ip_vs on the host if this is a container" in advice
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind"),
+    [
+        ("run/systemd/container", "lxc\n", "lxc"),
+        ("run/.containerenv", "", "podman"),
+        (".dockerenv", "", "docker"),
+        ("etc/hostname", "rs1\n", ""),
+    ],
+)
+def test_kind_of_container(tmp_path: Path, path: str, content: str, kind: str) -> None:
+    put(tmp_path, path, content)
+    assert container(str(tmp_path)) == kind
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "state"), [("00000000800415fb", "missing"), ("000001ffffffffff", "available")]
+)
+def test_a_container_loads_modules_only_with_privileges(tmp_path: Path, capabilities: str, state: str) -> None:
+    put(tmp_path, "run/systemd/container", "podman\n")
+    put(tmp_path, "proc/modules", "ip_vs 1 0 - Live 0x0\n")
+    put(tmp_path, "proc/self/status", f"CapEff:\t{capabilities}\n")
+    put(tmp_path, f"lib/modules/{RELEASE}/modules.dep", "net/ip_vs.ko:\nnet/ip_vs_wlc.ko: net/ip_vs.ko\n")
+    assert judge(tmp_path).state("ip_vs") == "loaded"
+    assert judge(tmp_path).state("ip_vs_wlc") == state
+
+
+def test_advice_in_a_container_is_for_its_host(tmp_path: Path) -> None:
+    put(tmp_path, "run/systemd/container", "podman\n")
+    assert judge(tmp_path).advice("ip_vs_wlc") == (
+        "a container cannot load it: run `modprobe ip_vs_wlc` on its host, and name ip_vs_wlc in a file of"
+        " /etc/modules-load.d there for the next boot"
+    )
+
+
+def test_settings_of_a_read_only_proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their values by file, whoever reads them; nothing where they can be written."""
+    put(tmp_path, "proc/sys/net/ipv4/ip_forward", "0\n")
+    put(tmp_path, "proc/sys/net/ipv4/vs/sync_threshold", "3\t50\n")
+    assert _facts.read_only_sysctls(str(tmp_path)) == {}
+    assert _facts.read_only_sysctls(str(tmp_path / "nowhere")) == {}
+    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_flag=os.ST_RDONLY | os.ST_NOSUID))
+    assert _facts.read_only_sysctls(str(tmp_path)) == {"net/ipv4/ip_forward": "0", "net/ipv4/vs/sync_threshold": "3 50"}
 
 
 def test_distribution_has_two_places(tmp_path: Path) -> None:

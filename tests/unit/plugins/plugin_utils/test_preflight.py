@@ -68,6 +68,23 @@ def test_problem_of_a_machine(judgement: dict[str, Any], sentence: str) -> None:
     assert problems(**judgement) == [sentence]
 
 
+def test_settings_that_a_container_cannot_write() -> None:
+    """Only those that differ; one that comes with a module or a device does so, too."""
+    wanted = {item["key"]: str(item["value"]) for item in plan_of().parts["rs1"]["network"]["sysctls"]}
+    seen = {key.replace(".", "/"): value for key, value in wanted.items()}
+    assert problems("rs1", read_only_sysctls=seen) == []
+    del seen["net/ipv4/conf/all/arp_announce"]
+    (sentence,) = problems("rs1", read_only_sysctls={**seen, "net/ipv4/conf/all/arp_ignore": "0"})
+    assert "not as they should be: net.ipv4.conf.all.arp_ignore=1, net.ipv4.conf.all.arp_announce=2;" in sentence
+    assert "--sysctl KEY=VALUE" in sentence
+
+
+def test_modules_that_a_containers_host_has_to_load() -> None:
+    modules = {"ip_vs": "loaded", "ip_vs_wlc": "missing"}
+    found = problems(container="podman", modules=modules, advice={"ip_vs_wlc": "load it on the host"})
+    assert found == ["host director: kernel module ip_vs_wlc is not loaded; load it on the host."]
+
+
 def test_a_missing_engine_is_no_scheduler() -> None:
     parts = plan_of([service(protocol="udp", persistence={"engine": "sip"})]).parts
     found = preflight.problems(parts, {"director": facts(LINKS["director"])}, ["director"])
