@@ -207,6 +207,7 @@ def wait_for_ssh(host: ContainerHost, names: tuple[str, ...]) -> None:
 
 def up(host: ContainerHost) -> None:
     """Four containers that nobody has used before."""
+    write_inventory(host)
     host.shell(f"modprobe --all {' '.join(MODULES)}")
     clear(host)
     machines, networks, offline_packages = described()
@@ -231,6 +232,10 @@ def up(host: ContainerHost) -> None:
             *(images[machine["distribution"]], "/sbin/init"),
         )
     wait_for_ssh(host, NAMES)
+
+
+def write_inventory(host: ContainerHost) -> None:
+    """Before anything is made: where it is, there is something to remove."""
     hosts = {name: {"ansible_host": address(name)} for name in NAMES}
     inventory = yaml.safe_dump({"lab": {"vars": dict(host.variables), "hosts": hosts}}, sort_keys=False)
     (LAB / "containers.yml").write_text(inventory)
