@@ -1,8 +1,9 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs on the client: ftp_list.py ADDRESS passive|active prints the server's banner and its directory as JSON.
+"""Runs on the client: ftp_list.py ADDRESS PORT passive|active [SOURCE] prints what the server says.
 
+Its banner and its directory, as JSON.
 What went wrong stands in `error`, with the stage in front.
 """
 
@@ -15,14 +16,14 @@ import sys
 TIMEOUT = 4.0
 
 
-def listing(address: str, mode: str) -> dict[str, object]:
+def listing(address: str, port: str, mode: str, source: str = "") -> dict[str, object]:
     said: dict[str, object] = {}
     stage = "control"
     try:
-        with ftplib.FTP(timeout=TIMEOUT) as ftp:
+        with ftplib.FTP(timeout=TIMEOUT, source_address=(source, 0) if source else None) as ftp:
             # The address that PASV answers is the one to use: that it is the VIP is what the test is about.
             ftp.trust_server_pasv_ipv4_address = True  # type: ignore[attr-defined]
-            said["banner"] = ftp.connect(address).removeprefix("220 ")
+            said["banner"] = ftp.connect(address, int(port)).removeprefix("220 ")
             ftp.login()
             ftp.set_pasv(mode == "passive")
             stage = "data"
@@ -33,4 +34,4 @@ def listing(address: str, mode: str) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(listing(*sys.argv[1:3])))
+    print(json.dumps(listing(*sys.argv[1:5])))
