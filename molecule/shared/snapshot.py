@@ -85,8 +85,9 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     for name, old in before.items():
         new = after[name]
         if name == "sysctls":
-            # A device that came with its module stays (nobody unloads modules); its keys are no setting of the host's.
-            found += [f"{key}: {old[key]} -> {new.get(key)}" for key in old if old[key] != new.get(key)]
+            # A device that comes with its module stays (nobody unloads modules) until a reboot; its keys are no setting
+            # of the host's.
+            found += [f"{key}: {old[key]} -> {new[key]}" for key in old if key in new and old[key] != new[key]]
         elif isinstance(old, list):
             found += [f"{name}: gone: {item}" for item in old if item not in new]
             found += [f"{name}: left behind: {item}" for item in new if item not in old]

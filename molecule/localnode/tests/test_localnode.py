@@ -98,6 +98,7 @@ def half_open(lab: Lab, seconds: int) -> tuple[int, int]:
     arguments = f"{LOCAL[0]} 80 200 {seconds + 5}"
     lab.run("client", f"nohup python3 /root/half_open.py {arguments} > /tmp/half.txt 2>&1 < /dev/null & sleep 0.1")
     lab.wait("client", "grep -qx 200 /tmp/half.txt", seconds=20)
+    time.sleep(2)
     first = int(lab.run("director", counted))
     time.sleep(seconds)
     last = int(lab.run("director", counted))
