@@ -149,11 +149,13 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
         item = {"ports": [FTP_CONTROL], **item}
     persistence = _persistence(item.get("persistence"), where, mistakes)
     fwmark = _fwmark(item, where, mistakes)
+    marks: tuple[MarkRule, ...] = ()
+    ports: tuple[int, ...] = ()
     if fwmark:
         marks, vips = _marks(item, ftp, where, mistakes)
-        protocols, ports = tuple(dict.fromkeys(name for rule in marks for name in rule.protocols)), ()
+        protocols = tuple(dict.fromkeys(name for rule in marks for name in rule.protocols))
     else:
-        marks, vips = (), _vips(item.get("vips"), where, mistakes)
+        vips = _vips(item.get("vips"), where, mistakes)
         protocols = _protocols(item.get("protocol", "tcp"), where, mistakes)
         ports = _ports(item.get("ports"), protocols, where, mistakes)
     entries = _entries(item, ports, where, mistakes)

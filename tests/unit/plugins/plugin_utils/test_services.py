@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services import Mistakes, Service, read_services
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.mistakes import Mistakes
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services import Service, read_services
 from tests.howto import VIP, VIP6, service
 
 
