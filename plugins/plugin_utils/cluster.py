@@ -392,6 +392,9 @@ class _Compiler:
         if host is None:
             return  # unmanaged
         machine, part = self.machines[host], self.parts[host]
+        if dos_profile(director) in ("auto", "on"):
+            # Who ends the client's TCP can answer a flood without remembering it; the director cannot (HOWTO 27).
+            part.sysctl("net.ipv4.tcp_syncookies", 1)
         if entry.forwarding == "nat":
             if service.snat or machine.variables.get("lvs_nat_return", "policy") == "none":
                 return

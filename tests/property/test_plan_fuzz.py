@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_input, _network_model
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _firewall_model, _ipvs_input, _network_model
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan, compile_plan
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.preflight import problems, wanted_schedulers
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services import (
@@ -156,10 +156,13 @@ def judge(plan: Plan) -> None:
             judge_table(part["director"])
         if "network" in part:
             judge_network(part["network"])
+        if "firewall" in part:
+            _firewall_model.parse(part["firewall"])
 
 
 def judge_table(director: dict[str, Any]) -> None:
-    keys = [(row["protocol"], row["address"], row["port"]) for row in director["config"]]
+    names = ("protocol", "address", "port", "fwmark", "family")
+    keys = [tuple(row.get(name) for name in names) for row in director["config"]]
     assert len(set(keys)) == len(keys)
     for row in director["config"]:
         members = [(member["address"], member["port"]) for member in row["realservers"]]
@@ -239,6 +242,40 @@ RIGHT: st.SearchStrategy[Any] = st.lists(
 def test_right_services_meet_the_modules(services: Any) -> None:
     """Not every one of these is free of mistakes (one VIP by two methods), but all that are must hold."""
     judge(compile_plan(inventory(services)))
+
+
+MARKED_RIGHT: st.SearchStrategy[Any] = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from("abcdefgh"),
+            "fwmark": st.integers(1, 2**32 - 1),
+            "vips": st.lists(st.sampled_from(["192.168.1.110", "2001:db8:1::110", "192.168.1.111"]), unique=True),
+            "networks": st.lists(st.sampled_from(["192.168.3.0/29", "2001:db8:9::/125"]), min_size=1, unique=True),
+            "ports": st.lists(st.sampled_from([0, 80, "8000-8099"]), min_size=1, unique=True),
+            "forwarding": st.sampled_from(["dr", "nat", "tun"]),
+            "persistence": st.sampled_from([None, 300]),
+            "ftp": st.booleans(),
+            "vip_less": st.booleans(),
+            "realservers": st.lists(st.sampled_from(["rs1", "rs2", "director"]), max_size=3, unique=True).map(
+                lambda hosts: [{"host": host} for host in hosts]
+            ),
+        },
+        optional={"sources": st.just(["10.0.0.0/8", "2001:db8:5::/48"]), "interface": st.just("eth1")},
+    ),
+    max_size=2,
+    unique_by=(lambda one: str(one["name"]), lambda one: int(one["fwmark"])),
+)
+ON_LAN = {host: {"lvs_interface": "eth1"} for host in ("rs1", "rs2")}
+
+
+@BOUNDED
+@given(services=MARKED_RIGHT, filtering=st.booleans())
+def test_right_services_by_mark_meet_the_modules(services: Any, filtering: bool) -> None:
+    variables = {**ON_LAN, "director": {"lvs_filter": filtering, "lvs_inside": ["192.168.1.1", "2001:db8:1::1"]}}
+    plan = compile_plan(inventory(services, variables=variables, routers=["client"]))
+    judge(plan)
+    # Two services can contradict each other; one alone is right.
+    assert len(services) > 1 or not plan.mistakes, plan.mistakes
 
 
 def test_the_judge_sees_a_real_plan() -> None:

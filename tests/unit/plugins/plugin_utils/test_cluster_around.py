@@ -327,4 +327,5 @@ def test_behaviour_follows_the_services_and_gives_way_to_the_person() -> None:
     plan = plan_of([service(persistence=300)], variables={"director": own})
     assert sysctls(plan)["expire_quiescent_template"] == "0"
     assert sysctls(plan)["drop_entry"] == "3"
+    assert sysctls(plan, "rs1")["net.ipv4.tcp_syncookies"] == "1"
     assert plan.parts["director"]["director"]["module_options"] == {"ip_vs": "conn_tab_bits=16"}
