@@ -48,7 +48,6 @@ class ActionModule(ActionBase):
                 return _together(results)
             display.display(f"{_host(task_vars)}: {_left(results[-1])}; {remaining - SLICE} seconds to go")
 
-
     def _ramp(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """One step a call, with the time between them spent here."""
         ramp = arguments["ramp"]

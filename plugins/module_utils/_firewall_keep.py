@@ -240,5 +240,3 @@ class Keep:
                 _files.remove(self._below(words[-1]), *([self._below("/etc/lvs")] if words[-1] != UNIT else []))
             else:
                 _files.write(self._below(words[-1]), content.encode(), 0o644)
-
-

@@ -29,9 +29,6 @@ description:
     C(/etc/lvs/firewall-ipv6.rules), and C(lvs-firewall.service), which loads them before the network is up, after
     nftables, netfilter-persistent, firewalld and ufw, and again when one of these is restarted or reloaded.
   - A O(config) without any rule is the same as V(absent).
-  - V(merged) is V(present) but that what an earlier run applied and O(config) no longer has stays, after what is new; a
-    filter stays only where there shall be one. RV(leaving) counts it. It is the first step of a change in which marks
-    go when no service needs them any more.
 extends_documentation_fragment:
   - linuxvirtualserver.lvs.attributes
 attributes:
@@ -50,7 +47,7 @@ options:
   config:
     description:
       - The rules. A section that is left out is empty.
-      - Required for O(state=present).
+      - Required for O(state=present) and O(state=merged).
       - A network is in CIDR form; an address alone is one. Ports are numbers or ranges such as V(1024-65535).
     type: dict
     suboptions:
@@ -216,11 +213,14 @@ options:
     description:
       - V(present) applies the rules under a timer that undoes them. If an earlier run ended before they were confirmed,
         they are left as they are and the timer starts anew.
+      - V(merged) does the same, but what an earlier run applied and O(config) no longer has stays, after what is new; a
+        filter stays only where there shall be one. RV(leaving) counts it. It is the first step of a change in which
+        marks go when no service needs them any more.
       - V(confirmed) stops the timer and keeps the rules. It fails if they were undone, or are not those that were
         applied.
       - V(absent) removes every rule of ours, of all backends, the files, the unit and the timer, at once.
     type: str
-    choices: [present, confirmed, absent]
+    choices: [present, merged, confirmed, absent]
     default: present
   undo_after:
     description: Seconds until rules that are not confirmed are undone, 5 to 3600.

@@ -162,4 +162,3 @@ def _listed(value: Any) -> list[Any]:
 def _text(target: IPNetwork) -> str:
     """A single address without its prefix length."""
     return str(target.ip) if target.size == 1 else str(target.cidr)
-

@@ -61,7 +61,6 @@ def dos_profile(machine: Machine) -> Any:
     return {True: "on", False: "off"}[profile] if isinstance(profile, bool) else profile
 
 
-
 def _check_interfaces(machine: Machine, mistakes: Mistakes) -> None:
     for name in ("lvs_interface", "lvs_vip_interface"):
         interface = machine.variables.get(name)

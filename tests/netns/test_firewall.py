@@ -64,14 +64,15 @@ MASQUERADE = [
     {"family": "ipv4", "protocol": "tcp", "vip": "192.168.1.110", "port": 80},
     {"family": "ipv6", "vip": "2001:db8:1::/64"},
 ]
-FOREIGN = """\
-table inet theirs {
-	chain prerouting {
-		type filter hook prerouting priority mangle; policy accept;
-		tcp dport 8080 meta mark set meta mark & 0xffffff00 | 0x00000007
-	}
-}
-"""
+FOREIGN = "\n".join((
+    "table inet theirs {",
+    "\tchain prerouting {",
+    "\t\ttype filter hook prerouting priority mangle; policy accept;",
+    "\t\ttcp dport 8080 meta mark set meta mark & 0xffffff00 | 0x00000007",
+    "\t}",
+    "}",
+    "",
+))
 
 
 class Machine:

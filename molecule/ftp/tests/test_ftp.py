@@ -18,7 +18,7 @@ VIPS = {
     "dr": ["192.168.1.111", "2001:db8:1::111"],
     "tun": ["192.168.1.112", "2001:db8:1::112"],
 }
-MODES = ["passive", "active"]
+MODES = ("passive", "active")
 
 
 def ftp(lab: Lab, vip: str, mode: str, port: int = 21, source: str = "") -> dict[str, Any]:
