@@ -145,6 +145,8 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
     else:
         where = f"service {name}"
     ftp = _ftp(item.get("ftp"), where, mistakes)
+    if ftp and _listed(item.get("ports", FTP_CONTROL)) not in ([FTP_CONTROL], [str(FTP_CONTROL)], ["ftp"]):
+        mistakes.append(f"{where}: ftp is on port {FTP_CONTROL}, where its connections are followed; leave ports out.")
     if ftp:
         item = {"ports": [FTP_CONTROL], **item}
     persistence = _persistence(item.get("persistence"), where, mistakes)
@@ -202,6 +204,10 @@ def _contradictions(service: Service, where: str, mistakes: Mistakes) -> None:
         mistakes.append(
             f"{where}: snat changes the client's address, which {', '.join(sorted(methods - {'nat'}))} cannot, as the"
             " reply does not pass the director (HOWTO 5.26); use forwarding nat for all its realservers."
+        )
+    if service.snat and service.one_packet:
+        mistakes.append(
+            f"{where}: snat needs a connection to remember the client, which one_packet does not make; leave one out."
         )
     if service.vip_less and service.vips and not service.fwmark:
         mistakes.append(

@@ -190,8 +190,10 @@ def test_the_filter_lets_ftp_in_and_not_every_port() -> None:
 
 def test_ftp_by_two_methods_is_refused() -> None:
     both = [{"host": "rs1"}, {"host": "rs2", "forwarding": "nat"}]
-    assert any("HOWTO 15" in sentence for sentence in mistakes_of([service(ftp=True, realservers=both)]))
-    assert any("service of tcp" in sentence for sentence in mistakes_of([service(ftp=True, protocol="udp")]))
+    assert any("HOWTO 15" in sentence for sentence in mistakes_of([service(ftp=True, ports=[21], realservers=both)]))
+    assert any("ftp is on port 21" in sentence for sentence in mistakes_of([service(ftp=True, ports=[21, 2121])]))
+    datagrams = service(ftp=True, ports=[21], protocol="udp")
+    assert any("service of tcp" in sentence for sentence in mistakes_of([datagrams]))
 
 
 # ------------------------------------------------------------------ SNAT
@@ -206,6 +208,8 @@ def test_snat_needs_no_way_back() -> None:
     plan = plan_of([service(forwarding="nat", snat=True, realservers=[{"host": "rs3"}])])
     assert table(plan)[0]["realservers"][0]["address"] == "172.16.5.4"
     assert any("HOWTO 5.26" in sentence for sentence in mistakes_of([service(snat=True)]))
+    datagrams = service(forwarding="nat", snat=True, protocol="udp", one_packet=True)
+    assert any("one_packet does not make" in sentence for sentence in mistakes_of([datagrams]))
 
 
 # ------------------------------------------------------------------ LocalNode
