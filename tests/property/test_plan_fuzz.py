@@ -270,7 +270,8 @@ ON_LAN = {host: {"lvs_interface": "eth1"} for host in ("rs1", "rs2")}
 @BOUNDED
 @given(services=MARKED_RIGHT, filtering=st.booleans())
 def test_right_services_by_mark_meet_the_modules(services: Any, filtering: bool) -> None:
-    variables: dict[str, Any] = {**ON_LAN, "director": {"lvs_filter": filtering, "lvs_inside": ["192.168.1.1", "2001:db8:1::1"]}}
+    director = {"lvs_filter": filtering, "lvs_inside": ["192.168.1.1", "2001:db8:1::1"]}
+    variables: dict[str, Any] = {**ON_LAN, "director": director}
     plan = compile_plan(inventory(services, variables=variables, routers=["client"]))
     judge(plan)
     for one in services[:1]:
