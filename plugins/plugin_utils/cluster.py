@@ -438,7 +438,7 @@ class _Compiler:
             self.firewalls[host].clamp(target, mss)
         # A director without the VIP may be its realservers' router (HOWTO 7.5).
         for machine in cluster.directors:
-            if self.machines[machine.name].variables.get("lvs_clamp_mss") is True:
+            if self.firewalls[machine.name].clamping:
                 self.firewalls[machine.name].clamp(target, mss)
 
     @staticmethod

@@ -29,7 +29,7 @@ class FirewallPart:
         self._masquerade: list[dict[str, Any]] = []
         self._clamps: dict[tuple[int, int], dict[str, None]] = {}
         self._realservers: dict[IPAddress, None] = {}
-        self.filtering = False
+        self.filtering = self.untracking = self.clamping = False
         self.peers: list[str] = []
         self.allowed: list[dict[str, Any]] = []
         self.ssh_ports: list[int] = []
@@ -77,7 +77,7 @@ class FirewallPart:
             {"family": family(version), "sources": list(sources), "mss": mss}
             for (version, mss), sources in self._clamps.items()
         ]
-        untracked = self._untracked if self.filtering or self.machine.variables.get("lvs_untracked") is True else []
+        untracked = self._untracked if self.filtering or self.untracking else []
         # Of interest only where there are marks, or may be some from before.
         marks = self.rules or (self.machine.facts or {}).get("firewall", {}).get("ours")
         unmarked = self._unmarked if marks else []
@@ -102,11 +102,12 @@ class FirewallPart:
 
 
 def read_filter(part: FirewallPart, mistakes: Mistakes) -> None:
-    """The host variables about filtering: `lvs_filter`, `lvs_filter_allow`, `lvs_filter_peers`, `lvs_ssh_ports`."""
+    """The host variables about the packet filter: `lvs_filter` and its like, `lvs_untracked`, `lvs_clamp_mss`."""
     variables = part.machine.variables
     where = f"host {part.machine.name}"
     part.filtering = mistakes.boolean(f"{where}: lvs_filter", variables.get("lvs_filter", False))
-    mistakes.boolean(f"{where}: lvs_untracked", variables.get("lvs_untracked", False))
+    part.untracking = mistakes.boolean(f"{where}: lvs_untracked", variables.get("lvs_untracked", False))
+    part.clamping = mistakes.boolean(f"{where}: lvs_clamp_mss", variables.get("lvs_clamp_mss", False))
     for value in part.machine.given("lvs_filter_peers"):
         if (address := mistakes.address(f"{where}: lvs_filter_peers", value)) is not None:
             part.peers.append(str(address))

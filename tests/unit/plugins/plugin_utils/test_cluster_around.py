@@ -318,6 +318,10 @@ def test_routers_clamp_what_comes_back_from_tunnels() -> None:
     ]
     assert "network" not in plan.parts["client"]
     assert not firewall(plan)["clamps"]
+    # Extra variables are text.
+    text = {"director": {"lvs_clamp_mss": "true", "lvs_untracked": "yes"}}
+    plan = plan_of([service(forwarding="tun", realservers=[{"host": "rs3"}])], variables=text)
+    assert firewall(plan)["clamps"] and firewall(plan)["untracked"]
 
 
 # ------------------------------------------------------------------ behaviour
