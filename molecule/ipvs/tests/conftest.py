@@ -5,16 +5,20 @@
 
 `lab` is the lab of the other scenarios. `module(host, name, check=False, **arguments)` runs one module of the
 collection with become and returns its results, also of a failure. `program(name, *arguments)` runs a program on
-the director and returns what it prints; it fails the test when the program fails.
+the director and returns what it prints; it fails the test when the program fails. `whole_package` is the code of all
+IPVS modules there.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -61,9 +65,26 @@ def module() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def program(lab: Lab) -> Callable[..., str]:
-    def run(name: str, *arguments: str) -> str:
+    def run(name: str, *arguments: str, package: str = ZIPAPP) -> str:
         source = HERE / name if (HERE / name).exists() else ROOT / "tests/soak" / name
         lab.put("director", source, f"/root/{name}")
-        return lab.run("director", f"timeout 400 python3 /root/{name} {ZIPAPP} {' '.join(arguments)} 2>&1")
+        return lab.run("director", f"timeout 400 python3 /root/{name} {package} {' '.join(arguments)} 2>&1")
 
     return run
+
+
+@pytest.fixture(scope="session")
+def whole_package(lab: Lab) -> str:
+    """Package `lvs` on the director, with all IPVS modules; the installed one has what the boot needs."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("lvs/__init__.py", "")
+        for path in (ROOT / "plugins/module_utils").glob("_*.py"):
+            if path.name.startswith(("_ipvs_", "_genl", "_errors", "_files", "_kernel_modules", "_kernel_advice")):
+                archive.write(path, f"lvs/{path.name}")
+    target = "/root/lvs.zip"
+    lab.run("director", f": > {target}")
+    text = base64.b64encode(content.getvalue()).decode()
+    for start in range(0, len(text), 60000):
+        lab.run("director", f"printf %s {text[start : start + 60000]} | base64 -d >> {target}")
+    return target

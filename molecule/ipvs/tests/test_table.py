@@ -18,8 +18,8 @@ def test_any_table_leads_to_any_other(program: Callable[..., str]) -> None:
 
 
 @pytest.mark.parametrize("case", ["merged", "replaced", "returned"])
-def test_what_is_stated_and_what_is_kept(program: Callable[..., str], case: str) -> None:
-    assert f"{case}: passed" in program("table_states.py", case)
+def test_what_is_stated_and_what_is_kept(program: Callable[..., str], whole_package: str, case: str) -> None:
+    assert f"{case}: passed" in program("table_states.py", case, package=whole_package)
 
 
 @pytest.mark.parametrize("case", ["writes", "refused", "together", "killed", "flushed"])
