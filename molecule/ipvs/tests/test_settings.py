@@ -60,6 +60,7 @@ def test_a_snapshot_leads_back(lab: Lab, module: Module) -> None:
         return lab.run("director", "ipvsadm -Sn; ipvsadm -Ln --thresholds; ipvsadm -Ln --timeout; ipvsadm -Ln --daemon")
 
     path = "/root/before.json"
+    lab.run("director", f"rm -f {path}")
     interface = lab.run("director", "ip -o -4 addr show | awk '/192.168.1.1\\// {print $2}'").strip()
     before = state()
     assert module("director", "ipvs_snapshot", path=path)["changed"]
