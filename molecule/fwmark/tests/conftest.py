@@ -5,15 +5,11 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
 from collections.abc import Iterator
 
 import pytest
-
-SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared/tests"
-sys.path.insert(0, str(SHARED))
-from lab import Lab  # noqa: E402
+from lab import HERE as SHARED
+from lab import Lab
 
 CLIENTS = range(200, 212)
 ROUTES = ("192.168.3.0/29 via 192.168.1.1", "2001:db8:9::/125 via 2001:db8:1::1")

@@ -17,16 +17,14 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from lab import LAB, ROOT, Lab
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent.parent / "shared/tests"))
-from lab import LAB, ROOT, Lab  # noqa: E402
 
 ZIPAPP = "/usr/local/lib/lvs/lvs.pyz"
 

@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import pathlib
-import sys
 from collections.abc import Iterator
 
 import pytest
+from lab import HERE as SHARED
+from lab import Lab
 
 HERE = pathlib.Path(__file__).resolve().parent
-SHARED = HERE.parent.parent / "shared/tests"
-sys.path.insert(0, str(SHARED))
-from lab import Lab  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,9 @@
 
 from __future__ import annotations
 
-import pathlib
-import sys
-
 import pytest
-
-SHARED = pathlib.Path(__file__).resolve().parent.parent.parent / "shared/tests"
-sys.path.insert(0, str(SHARED))
-from lab import Lab  # noqa: E402
+from lab import HERE as SHARED
+from lab import Lab
 
 
 @pytest.fixture(scope="session")
