@@ -72,7 +72,7 @@ def network_namespace(root: str = "/") -> dict[str, Any]:
 def release_at_least(release: str, wanted: tuple[int, int]) -> bool:
     """Whether a kernel release such as ``5.10.0-32-amd64`` is ``wanted`` or later."""
     match = re.match(r"(\d+)\.(\d+)", release)
-    return bool(match) and (int(match.group(1)), int(match.group(2))) >= wanted  # type: ignore[union-attr]
+    return match is not None and (int(match.group(1)), int(match.group(2))) >= wanted
 
 
 def capabilities(modules: KernelModules, root: str, seen: Seen) -> dict[str, Any]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import Soak, expect_shares
@@ -28,11 +30,11 @@ def power_failure(lab: Soak, names: list[str]) -> None:
 
 @pytest.mark.parametrize("how", [reboot, power_failure])
 @pytest.mark.parametrize("method", ["dr", "nat", "tun"])
-def test_all_at_once(lab: Soak, method: str, how: object) -> None:
+def test_all_at_once(lab: Soak, method: str, how: Callable[[Soak, list[str]], None]) -> None:
     services = lab.by(method)
     lab.converge(services=services)
     table = lab.run("director", "ipvsadm -Sn")
-    how(lab, ["client", *lab.managed])  # type: ignore[operator]
+    how(lab, ["client", *lab.managed])
     for name in lab.managed:
         lab.wait(name, "systemctl is-active lvs.service")
     for name in lab.realservers:

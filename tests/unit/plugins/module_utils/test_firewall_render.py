@@ -97,7 +97,7 @@ table inet lvs {
 		counter drop
 	}
 }
-"""  # noqa: E501
+"""  # noqa: E501  # a golden text: a broken line would be another rule
 
 ICMP = [f"-p icmp -m icmp --icmp-type {number} -j ACCEPT" for number in (3, 11, 12, 8, 0)]
 ICMPV6 = [

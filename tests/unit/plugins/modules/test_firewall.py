@@ -229,9 +229,13 @@ def test_what_the_kernel_does_not_keep(host: FakeFilter, call: Any) -> None:
     assert host.table == ""
 
 
-def test_without_a_timer_nothing_is_applied(host: FakeFilter, call: Any) -> None:
+def test_without_a_timer_nothing_is_applied(host: FakeFilter, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     host.refused = "systemd-run"
-    host.nft = lambda words, given: FakeFilter.nft(host, words, given) if "-c" not in words else (0, "", "")  # type: ignore[method-assign]
+
+    def nft(words: list[str], given: str) -> tuple[int, str, str]:
+        return (0, "", "") if "-c" in words else FakeFilter.nft(host, words, given)
+
+    monkeypatch.setattr(host, "nft", nft)
     assert "not applied" in call(config=CONFIG)["msg"]
     assert (host.written, host.files()) == (0, set())
 
@@ -317,10 +321,12 @@ WHOLE = 0xFFFFFFFF
         ("accept", []),
     ],
 )
-def test_marks_of_nft(host: FakeFilter, expression: Any, marks: list[tuple[int, int]]) -> None:
+def test_marks_of_nft(
+    host: FakeFilter, expression: Any, marks: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     named = {"map": {"family": "ip", "table": "foo", "name": "named", "elem": [[1, 5]]}}
     text = json.dumps({"nftables": [named, rule(expression), rule(mangle(99), table="lvs", family="inet")]})
-    host.nft = lambda words, given: (0, text, "")  # type: ignore[method-assign]
+    monkeypatch.setattr(host, "nft", lambda words, given: (0, text, ""))
     found = _firewall_foreign.gather(host.host(), lambda *_words: [])
     assert [(one["mark"], one["mask"]) for one in found["marks"]] == marks
     assert {one["where"] for one in found["marks"]} <= {"nft table ip foo chain bar"}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import pytest
@@ -14,10 +15,14 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.marks impor
 from tests.howto import VIP, VIP6
 
 
-def rule(*targets: str, ports: tuple[tuple[int, int], ...] = ((80, 80),), **more: object) -> MarkRule:
-    sources = tuple(IPNetwork(source) for source in more.pop("sources", ()))  # type: ignore[attr-defined]
+def rule(
+    *targets: str,
+    ports: tuple[tuple[int, int], ...] = ((80, 80),),
+    sources: Sequence[str] = (),
+    interface: str | None = None,
+) -> MarkRule:
     found = tuple(IPNetwork(target) for target in targets or (VIP,))
-    return MarkRule(found, ("tcp",), ports, sources, **more)  # type: ignore[arg-type]
+    return MarkRule(found, ("tcp",), ports, tuple(map(IPNetwork, sources)), interface)
 
 
 @pytest.mark.parametrize(
