@@ -57,22 +57,15 @@ class Mistakes(list[str]):
 
     def address(self, where: str, value: Any) -> IPAddress | None:
         """Read one unicast host address; a /32 or /128 is tolerated, any shorter prefix is not."""
-        text = str(value)
-        if self._leading_zero(where, text):
-            return None
-        try:
-            if not isinstance(value, str) or "%" in text or not WHOLE_ADDRESS.fullmatch(text):
-                raise AddrFormatError
-            network = IPNetwork(text) if "/" in text else IPNetwork(IPAddress(text))
-        except (AddrFormatError, ValueError):
-            self.append(
-                f"{where}: {value!r} is not an IPv4 or IPv6 address; names are not resolved, write the address."
-            )
+        network = self._written(
+            where, value, "is not an IPv4 or IPv6 address; names are not resolved, write the address."
+        )
+        if network is None:
             return None
         address = network.ip
         if network.prefixlen != (32 if address.version == 4 else 128):
             self.append(
-                f"{where}: {text} has a prefix shorter than the address; write {address}"
+                f"{where}: {value} has a prefix shorter than the address; write {address}"
                 " (a VIP with a network's prefix makes the whole network local, HOWTO 4.7)."
             )
         if _unusable(address):
@@ -88,26 +81,27 @@ class Mistakes(list[str]):
 
     def network(self, where: str, value: Any) -> IPNetwork | None:
         """Read a network in CIDR form; an address is one of a single host."""
+        network = self._written(where, value, "is not a network; write it as in 192.168.3.0/29.")
+        if network is None:
+            return None
+        if network.ip != network.network:
+            self.append(f"{where}: {value} has bits behind its prefix; write {network.cidr}, or the address alone.")
+            return None
+        return network
+
+    def _written(self, where: str, value: Any, complaint: str) -> IPNetwork | None:
+        """An address or a network as it was written."""
         text = str(value)
-        if self._leading_zero(where, text):
+        if ":" not in text and re.search(r"(^|\.)0\d", text.split("/", maxsplit=1)[0]):
+            self.append(f"{where}: {text} has a leading zero, which some programs read as octal; write it without.")
             return None
         try:
             if not isinstance(value, str) or "%" in text or not WHOLE_ADDRESS.fullmatch(text):
                 raise AddrFormatError
-            network = IPNetwork(text)
+            return IPNetwork(text) if "/" in text else IPNetwork(IPAddress(text))
         except (AddrFormatError, ValueError):
-            self.append(f"{where}: {value!r} is not a network; write it as in 192.168.3.0/29.")
+            self.append(f"{where}: {value!r} {complaint}")
             return None
-        if network.ip != network.network:
-            self.append(f"{where}: {text} has bits behind its prefix; write {network.cidr}, or the address alone.")
-            return None
-        return network
-
-    def _leading_zero(self, where: str, text: str) -> bool:
-        if ":" in text or not re.search(r"(^|\.)0\d", text.split("/", maxsplit=1)[0]):
-            return False
-        self.append(f"{where}: {text} has a leading zero, which some programs read as octal; write it without.")
-        return True
 
     def ports(self, where: str, value: Any, protocol: str) -> tuple[int, int] | None:
         """Read a port or a range of them such as 1024-65535: the lowest and the highest."""
