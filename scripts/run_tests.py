@@ -2,7 +2,8 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The project's gate: runs the parts asked for, streams what they print, and ends with one line `N passed, N failed`.
+"""The project's gate: runs the parts asked for, streams what they print, names what failed and why, and ends with one
+line `N passed, N failed`.
 
 A part is a list of steps. A step that leaves a JUnit report counts the tests in it; any other step is one test, by its
 exit code. A step that reports no test at all, or that fails without naming a failed test, counts as one failure.
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 RESULTS = BUILD / "results"
 COPY = BUILD / "ansible_collections/linuxvirtualserver/lvs"
+COMPLAINT = re.compile(r"\[ERROR\]: |^\S*(Error|ERROR): ")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+REASON = 300  # characters of a failure's reason in the closing list
 PACKAGE = "ansible_collections.linuxvirtualserver.lvs.plugins"
 
 
@@ -48,13 +54,17 @@ class Count:
     """Tests seen so far."""
 
     passed: int = 0
-    failed: int = 0
     skipped: int = 0
+    failures: list[str] = field(default_factory=list)  # one line each: which test, and the reason it gave
+
+    @property
+    def failed(self) -> int:
+        return len(self.failures)
 
     def __iadd__(self, other: Count) -> Count:
         self.passed += other.passed
-        self.failed += other.failed
         self.skipped += other.skipped
+        self.failures += other.failures
         return self
 
     def __str__(self) -> str:
@@ -174,11 +184,12 @@ def read_reports(paths: Iterable[Path]) -> Count:
         try:
             report = ElementTree.parse(path)
         except ElementTree.ParseError:  # its writer was ended half-way
-            count.failed += 1
+            count.failures.append(f"{path.name}: cut off")
             continue
         for case in report.iter("testcase"):
-            if case.find("failure") is not None or case.find("error") is not None:
-                count.failed += 1
+            if (trouble := next((one for one in case if one.tag in ("failure", "error")), None)) is not None:
+                reason = " ".join((trouble.get("message") or trouble.text or "").split())
+                count.failures.append(f"{path.stem}: {case.get('name')}: {reason[:REASON]}")
             elif case.find("skipped") is not None:
                 count.skipped += 1
             else:
@@ -186,14 +197,36 @@ def read_reports(paths: Iterable[Path]) -> Count:
     return count
 
 
-def execute(command: Sequence[str], minutes: float, directory: Path = ROOT) -> int:
-    """The command's exit code; a command that takes too long is ended with everything it started."""
-    process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, start_new_session=True)
+def execute(command: Sequence[str], minutes: float, directory: Path = ROOT) -> tuple[int, str]:
+    """The command's exit code, and what looks like its last complaint; what it prints is passed on.
+
+    A command that takes too long is ended with everything it started.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    complaints = [""]
+
+    def pass_on() -> None:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            if COMPLAINT.search(line):
+                complaints[0] = COLOUR.sub("", line).strip()[:REASON]
+
+    reader = threading.Thread(target=pass_on, daemon=True)
+    reader.start()
     try:
-        return process.wait(minutes * 60)
+        code = process.wait(minutes * 60)
     except subprocess.TimeoutExpired:
-        print(f"{' '.join(command)}: not done after {minutes:g} minutes, ended", flush=True)
-        return 124
+        code, complaints[0] = 124, f"not done after {minutes:g} minutes, ended"
+        print(f"{' '.join(command)}: {complaints[0]}", flush=True)
     finally:
         if process.poll() is None:
             for number in (signal.SIGTERM, signal.SIGKILL):
@@ -203,6 +236,8 @@ def execute(command: Sequence[str], minutes: float, directory: Path = ROOT) -> i
                     break
                 except subprocess.TimeoutExpired:
                     continue
+        reader.join(5)  # what a step leaves running may hold its output open
+    return code, complaints[0]
 
 
 def run(step: Step) -> Count:
@@ -210,17 +245,16 @@ def run(step: Step) -> Count:
         path.unlink()
     print(f"\n==== {step.name}", flush=True)
     start = time.monotonic()
-    code = execute(step.command, step.minutes, step.directory)
+    code, complaint = execute(step.command, step.minutes, step.directory)
     count = Count()
     if step.junit:
         count += read_reports(BUILD.glob(step.junit))
         if count.passed + count.failed == 0:
-            print(f"{step.name}: no test ran", flush=True)
-            count.failed += 1
-    if step.counts_itself or not step.junit:
-        count += Count(passed=int(code == 0 and not step.frame), failed=int(code != 0))
-    elif code != 0 and count.failed == 0:
-        count.failed += 1
+            count.failures.append(f"{step.name}: no test ran, exit code {code}: {complaint}")
+    if code and (step.counts_itself or not count.failed):
+        count.failures.append(f"{step.name}: exit code {code}: {complaint}")
+    elif not code and not step.frame and (step.counts_itself or not step.junit):
+        count.passed += 1
     if count.failed and step.when_failed:
         execute(step.when_failed, step.minutes)
     print(f"==== {step.name}: {count}, exit code {code}, {time.monotonic() - start:.0f} s", flush=True)
@@ -237,7 +271,7 @@ def run_part(name: str, args: argparse.Namespace) -> Count:
             if result.failed and step.frame:
                 rest = steps[position + 1 :]
                 print(f"{name}: without it these cannot run: {', '.join(left.name for left in rest)}", flush=True)
-                count.failed += len(rest)
+                count.failures += [f"{left.name}: not run, {step.name} failed" for left in rest]
                 break
     finally:
         if name in AFTER and not args.keep:
@@ -267,7 +301,7 @@ def main() -> int:
         lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
     closing = f"{total.passed} passed, {total.failed} failed"
     (RESULTS / "closing-line.txt").write_text(closing + "\n", encoding="utf-8")
-    print("", *lines, closing, sep="\n", flush=True)
+    print("", *(f"FAILED {failure}" for failure in total.failures), *lines, closing, sep="\n", flush=True)
     return 1 if total.failed or not total.passed else 0
 
 

@@ -20,6 +20,11 @@ BROKEN = "<testcase><error/></testcase>"
 SKIPPED = "<testcase><skipped/></testcase>"
 
 
+def figures(count: Count) -> tuple[int, int, int]:
+    """Passed, failed, skipped."""
+    return count.passed, count.failed, count.skipped
+
+
 @pytest.fixture(autouse=True)
 def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run_tests, "BUILD", tmp_path)
@@ -33,39 +38,39 @@ def reporting(build: Path, cases: str, code: int = 0, itself: bool = False) -> S
 
 
 @pytest.mark.parametrize(
-    ("cases", "code", "count"),
+    ("cases", "code", "expected"),
     [
-        (PASSED * 3, 0, Count(3, 0)),
-        (PASSED + FAILED + BROKEN, 1, Count(1, 2)),
-        (PASSED + SKIPPED, 0, Count(1, 0, 1)),
-        (PASSED, 2, Count(1, 1)),  # it ends badly without naming a failed test
-        ("", 0, Count(0, 1)),  # nothing ran
-        ("<testcase>", 0, Count(0, 1)),  # the report breaks off
-        (SKIPPED, 0, Count(0, 1, 1)),  # nothing but skips is nothing
+        (PASSED * 3, 0, (3, 0, 0)),
+        (PASSED + FAILED + BROKEN, 1, (1, 2, 0)),
+        (PASSED + SKIPPED, 0, (1, 0, 1)),
+        (PASSED, 2, (1, 1, 0)),  # it ends badly without naming a failed test
+        ("", 0, (0, 1, 0)),  # nothing ran
+        ("<testcase>", 0, (0, 1, 0)),  # the report breaks off
+        (SKIPPED, 0, (0, 1, 1)),  # nothing but skips is nothing
     ],
 )
-def test_reports_are_counted(build: Path, cases: str, code: int, count: Count) -> None:
-    assert run_tests.run(reporting(build, cases, code)) == count
+def test_reports_are_counted(build: Path, cases: str, code: int, expected: tuple[int, int, int]) -> None:
+    assert figures(run_tests.run(reporting(build, cases, code))) == expected
 
 
 def test_an_exit_code_may_count_beside_the_report(build: Path) -> None:
-    assert run_tests.run(reporting(build, PASSED, 0, itself=True)) == Count(2, 0)
-    assert run_tests.run(reporting(build, PASSED, 1, itself=True)) == Count(1, 1)
+    assert figures(run_tests.run(reporting(build, PASSED, 0, itself=True))) == (2, 0, 0)
+    assert figures(run_tests.run(reporting(build, PASSED, 1, itself=True))) == (1, 1, 0)
 
 
 def test_a_report_of_an_earlier_run_is_not_counted(build: Path) -> None:
     (build / "old.xml").write_text(f"<testsuite>{PASSED}</testsuite>", encoding="utf-8")
-    assert run_tests.run(Step("tests", ["true"], 1, junit="*.xml")) == Count(0, 1)
+    assert figures(run_tests.run(Step("tests", ["true"], 1, junit="*.xml"))) == (0, 1, 0)
 
 
 def test_a_step_without_report_is_one_test() -> None:
-    assert run_tests.run(Step("lint", ["true"], 1)) == Count(1, 0)
-    assert run_tests.run(Step("lint", ["false"], 1)) == Count(0, 1)
+    assert figures(run_tests.run(Step("lint", ["true"], 1))) == (1, 0, 0)
+    assert figures(run_tests.run(Step("lint", ["false"], 1))) == (0, 1, 0)
 
 
 def test_a_step_that_hangs_is_ended_with_its_children() -> None:
     start = time.monotonic()
-    assert run_tests.run(Step("hangs", ["sh", "-c", "sleep 60 & wait"], 0.01)) == Count(0, 1)
+    assert figures(run_tests.run(Step("hangs", ["sh", "-c", "sleep 60 & wait"], 0.01))) == (0, 1, 0)
     assert time.monotonic() - start < 10
 
 
@@ -78,6 +83,18 @@ def test_what_needs_a_failed_step_counts_as_failed(build: Path, monkeypatch: pyt
 
     monkeypatch.setitem(run_tests.PARTS, "lab", part)
     monkeypatch.setitem(run_tests.AFTER, "lab", Step("lab down", ["touch", f"{build}/down"], 1, frame=True))
-    assert run_tests.run_part("lab", argparse.Namespace(keep=False)) == Count(0, 2)
+    assert figures(run_tests.run_part("lab", argparse.Namespace(keep=False))) == (0, 2, 0)
     assert not (build / "ran").exists()
     assert (build / "down").exists()
+
+
+def test_what_failed_is_named_with_its_reason(build: Path) -> None:
+    cases = '<testcase name="test_vip"><failure message="assert 0&#10;  == 4">long</failure></testcase>'
+    assert run_tests.run(reporting(build, cases, 1)).failures == ["report: test_vip: assert 0 == 4"]
+
+
+def test_a_step_that_fails_is_named_with_its_last_complaint(capfd: pytest.CaptureFixture[str]) -> None:
+    program = "printf 'first\n\033[31m[ERROR]: no VIP\033[0m\nrecap\n'; exit 2"
+    count = run_tests.run(Step("converge", ["sh", "-c", program], 1))
+    assert count.failures == ["converge: exit code 2: [ERROR]: no VIP"]
+    assert "first\n" in capfd.readouterr().out
