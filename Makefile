@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
 COLLECTION := .collections/ansible_collections/linuxvirtualserver/lvs
 # What the targets below need. The lab installs what it needs itself.
-PACKAGES := git iproute2 iptables nftables openssh-client python3-venv shellcheck
+PACKAGES := git iproute2 iptables keepalived nftables openssh-client python3-venv shellcheck
 # Where the lab of examples/demo/lab.yml leaves its inventory.
 LAB := /var/lib/lvs-lab/demo
 

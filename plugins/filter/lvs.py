@@ -14,6 +14,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors imp
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     configure_text,
     ipvsadm_text,
+    keepalived_config,
     keepalived_text,
     ldirectord_text,
     piranha_text,
@@ -43,5 +44,6 @@ class FilterModule:
             "from_piranha": explained(piranha_text.parse),
             "proof_mistakes": preflight.proof_mistakes,
             "to_ipvsadm": explained(ipvsadm_text.render),
+            "to_keepalived": explained(keepalived_config.render),
             "wanted_schedulers": preflight.wanted_schedulers,
         }
