@@ -16,6 +16,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     ipvsadm_text,
     keepalived_config,
     keepalived_text,
+    ldirectord_config,
     ldirectord_text,
     piranha_text,
     preflight,
@@ -45,5 +46,6 @@ class FilterModule:
             "proof_mistakes": preflight.proof_mistakes,
             "to_ipvsadm": explained(ipvsadm_text.render),
             "to_keepalived": explained(keepalived_config.render),
+            "to_ldirectord": explained(ldirectord_config.render),
             "wanted_schedulers": preflight.wanted_schedulers,
         }

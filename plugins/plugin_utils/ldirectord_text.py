@@ -12,6 +12,8 @@ from .texts import Reading, WrongError, address_and_port, address_range, is_addr
 
 METHODS = {"gate": "dr", "masq": "nat", "ipip": "tun"}
 VIRTUAL = re.compile(r"virtual(6?)\s*=\s*(\S+)")
+THRESHOLD = re.compile("([lu]):([0-9]+)")
+THRESHOLDS = {"l": "lower_threshold", "u": "upper_threshold"}
 DNS = 53  # the port whose services are by UDP unless the text says otherwise
 
 
@@ -77,6 +79,8 @@ def _inside(reading: Reading, line: int, entry: dict[str, Any], text: str) -> No
         entry["persistence"] = {"timeout": number(value, name)}
     elif name == "netmask":
         entry["netmask"] = value
+    elif name == "schedflags":
+        entry["scheduler_flags"] = value.split(",")
     elif name == "ops":
         entry["ops"] = value == "yes"
     else:
@@ -99,4 +103,7 @@ def _real(entry: dict[str, Any], value: str) -> list[dict[str, Any]]:
         record["port"] = port
     if len(words) > 2 and words[2].isdigit():
         record["weight"] = number(words[2], "weight")
+    for word in words[2:]:
+        if threshold := THRESHOLD.fullmatch(word):
+            record[THRESHOLDS[threshold[1]]] = number(threshold[2], THRESHOLDS[threshold[1]])
     return [{"address": one, **record} for one in (address_range(address, last) if arrow else [address])]
