@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .behaviour import dos_settings, reuse_mode
+from .failover import HEARTBEAT_PORT, SYNC_PORT, Failover, read_failover
+from .failover_part import FailoverParts, Moving, check_router_ids
 from .firewall_part import FirewallPart, read_filter
+from .health import refusals, resolve
 from .host_variables import check_machine, dos_profile, edges, listing, route_table
 from .inventory import Inventory
 from .machines import Link, Machine, family
@@ -46,8 +48,12 @@ class _Compiler:
         self.machines: dict[str, Machine] = {}
         self.parts: dict[str, NetworkPart] = {}
         self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.checked: dict[str, list[dict[str, Any]]] = {}
+        self.clusters: dict[str, Cluster] = {}
+        self.moving: dict[str, Moving] = {}
+        self.failovers: dict[str, dict[str, Any]] = {}
         self.firewalls: dict[str, FirewallPart] = {}
-        self.daemons: dict[str, list[dict[str, Any]]] = {}
+        self.daemons: dict[str, list[dict[str, Any]] | None] = {}
         for host in (*inventory.directors, *inventory.realservers, *inventory.clients, *inventory.routers):
             if host not in self.machines:
                 machine = Machine(host, inventory.variables.get(host, {}), inventory.facts.get(host))
@@ -68,6 +74,10 @@ class _Compiler:
         self._check_keys(clusters)
         for cluster in clusters:
             self._compile_cluster(cluster)
+        check_router_ids(
+            [(self.clusters[host].name, self.machines[host], part) for host, part in self.failovers.items()],
+            self.mistakes,
+        )
         for host, machine in self.machines.items():
             self._compile_part(host, machine)
         # The same mistake can be met once per VIP, protocol and port; a person needs it once.
@@ -94,30 +104,49 @@ class _Compiler:
                 self.mistakes.append(
                     f"cluster {name}: director {directors[0].name} has no lvs_services (an empty list is one)."
                 )
-            if len(directors) > 1 and services:
-                directors = self._active_first(name, directors, services)
-            clusters.append(Cluster(name, directors, services))
+            failover = read_failover(name, directors, self.mistakes)
+            if services:
+                directors = self._active_first(name, directors, services, failover)
+            cluster = Cluster(name, directors, services, failover)
+            clusters.append(cluster)
             self.vips |= {vip for service in services for vip in service.vips}
+            self.clusters.update((machine.name, cluster) for machine in directors)
+            self.moving[name] = moving = Moving(cluster, self.mistakes)
+            for machine in directors:
+                # Held by turns, so nobody's own.
+                held = {inside.ip for inside in moving.insides}
+                machine.links = [link for link in machine.links if link.address not in held]
         return clusters
 
-    def _active_first(self, name: str, directors: list[Machine], services: list[Service]) -> list[Machine]:
-        """Which of several directors holds the VIPs; a person says so, there is no other failover yet."""
+    def _active_first(
+        self, name: str, directors: list[Machine], services: list[Service], failover: Failover
+    ) -> list[Machine]:
+        """Which of several directors holds the VIPs, or is preferred for them."""
         names = [machine.name for machine in directors]
         where = f"cluster {name}: {', '.join(names)}"
-        if {machine.variables.get("lvs_failover") for machine in directors} != {"manual"}:
+        if failover.floating:
+            return sorted(directors, key=lambda machine: machine.name != (failover.active or names[0]))
+        if len(directors) == 1:
+            return directors
+        if failover.backend == "none":
             self.mistakes.append(
-                f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Keep one"
-                " director, or give each its own lvs_cluster and services, or set lvs_failover: manual and name in"
-                " lvs_active the one that is to hold the VIPs."
+                f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Set"
+                " lvs_failover: keepalived or heartbeat (or manual, and name in lvs_active the one that is to hold the"
+                " VIPs), or keep one director, or give each its own lvs_cluster and services."
             )
             return directors
-        active = {machine.variables.get("lvs_active") for machine in directors}
-        if len(active) != 1 or not active <= set(names):
+        active = {failover.active}
+        if not active <= set(names):
             self.mistakes.append(
                 f"{where}: lvs_active must be the name of one of them, the same for all; put it into the group."
             )
             return directors
         for service in services:
+            if service.active not in (None, *active):
+                self.mistakes.append(
+                    f"{where}: service {service.name}: active {service.active} under lvs_failover manual, where"
+                    f" {failover.active} holds every VIP; leave it out, or use keepalived or heartbeat."
+                )
             if any(entry.forwarding == "nat" for entry in service.entries):
                 self.mistakes.append(
                     f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
@@ -189,24 +218,42 @@ class _Compiler:
     def _compile_cluster(self, cluster: Cluster) -> None:
         self._inside_addresses(cluster)
         table: list[dict[str, Any]] = []
+        checked: list[dict[str, Any]] = []
         for service in cluster.services:
-            table += self._compile_service(cluster, service)
+            records = self._compile_service(cluster, service)
+            table += records
+            if cluster.failover.health != "none":
+                checked += self._checked(cluster, service, records)
+            elif service.sorry_server:
+                self.plan.warnings.append(
+                    f"service {service.name}: sorry_server answers only where lvs_health says who checks the"
+                    " realservers."
+                )
         for director in cluster.directors:
             self.tables.setdefault(director.name, []).extend(table)
+            self.checked.setdefault(director.name, []).extend(checked)
             if cluster.services:
                 self._behaviour(director, cluster)
-        if cluster.standbys and cluster.services:
-            self._synchronise(cluster)
+        if cluster.services and (cluster.failover.floating or cluster.standbys):
+            self._pair(cluster, table)
 
     def _compile_service(self, cluster: Cluster, service: Service) -> list[dict[str, Any]]:
         """A service's records of the table; what it asks of machines is noted in their parts."""
         for director in cluster.directors:
             self._direct(director, service)
+        holders = cluster.directors if cluster.failover.floating else [cluster.director]
         for vip in service.vips:
-            device = self._vip_interface(cluster.director, vip) if not service.vip_less else None
-            if device:
-                self.parts[cluster.director.name].director_vip(vip, device)
-            self._probe(cluster.director, service, vip, device)
+            devices = {
+                director.name: device
+                for director in holders
+                if not service.vip_less and (device := self._vip_interface(director, vip))
+            }
+            for holder, device in devices.items():
+                if cluster.failover.floating:
+                    self.parts[holder].floating(vip)
+                else:
+                    self.parts[holder].director_vip(vip, device)
+            self._probe(holders, service, vip, devices)
         records = []
         for targets in self._targets(service):
             members = self._members(cluster, service, targets)
@@ -262,34 +309,124 @@ class _Compiler:
             part.sysctl("net.ipv4.vs.expire_quiescent_template", 1)
         if firewall.conntrack:
             part.sysctl("net.ipv4.vs.conntrack", 1)
-        if cluster.standbys:
-            part.sysctl("net.ipv4.vs.backup_only", 1)
+        sync = cluster.failover.sync[director.name]
+        if sync and (cluster.standbys or cluster.failover.floating):
+            part.sysctl("net.ipv4.vs.sync_threshold", sync["threshold"])
+            if sync["period"]:
+                part.sysctl("net.ipv4.vs.sync_refresh_period", sync["period"])
+            if director.name in cluster.serving:
+                # Two that serve each other would send every other packet back for ever (HOWTO 9.1).
+                part.sysctl("net.ipv4.vs.backup_only", 1)
         profile = dos_profile(director)
         if profile in ("auto", "on"):
             for name, value in dos_settings(profile, int(facts.get("memory_pages", 0))).items():
                 part.sysctl(f"net.ipv4.vs.{name}", value)
 
-    def _synchronise(self, cluster: Cluster) -> None:
-        """The active director sends its connections, the others take them and, meanwhile, direct nothing themselves.
-
-        A node that is realserver of the other's VIP and has the table as well would send every other packet back
-        (HOWTO 9.1); with `backup_only` a node that takes connections does not direct. So no node does both.
-        """
+    def _pair(self, cluster: Cluster, table: list[dict[str, Any]]) -> None:
+        """What directors that stand in for one another are to each other: who moves what, who tells whom."""
+        failover, moving = cluster.failover, self.moving[cluster.name]
+        self._check_sync(cluster, table, moving)
+        if failover.floating:
+            parts = FailoverParts(cluster, moving, self._device, self.inventory.directors, self.mistakes)
         for machine in cluster.directors:
-            given = machine.variables.get("lvs_sync") or {}
-            vips = [vip for service in cluster.services for vip in service.vips]
-            daemon = {
-                "role": "backup" if machine in cluster.standbys else "master",
-                # Of the cluster's own, so that a neighbour's messages are not taken for this one's.
-                "syncid": 1 + zlib.crc32(cluster.name.encode()) % 255,
-                **(given if isinstance(given, Mapping) else {}),
+            sync = failover.sync[machine.name]
+            ports = [SYNC_PORT if sync is None else sync.get("port", SYNC_PORT)]
+            if failover.floating:
+                part = self.failovers[machine.name] = parts.compiled(machine)
+                self.daemons[machine.name] = parts.daemons(machine)
+                ports.append(part["heartbeat"]["udpport"] if part["heartbeat"] else HEARTBEAT_PORT)
+            elif sync is not None:
+                role = "backup" if machine in cluster.standbys else "master"
+                vips = [vip for service in cluster.services for vip in service.vips]
+                device = self._vip_interface(machine, vips[0]) if vips else None
+                found = {key: value for key, value in sync.items() if key not in ("threshold", "period")}
+                self.daemons[machine.name] = [{"role": role, **({"interface": device} if device else {}), **found}]
+            others = [other for other in cluster.directors if other is not machine]
+            peers = [link.address for other in others for link in other.links if link.address not in self.vips]
+            self.firewalls[machine.name].pair(peers, ports)
+
+    def _check_sync(self, cluster: Cluster, table: list[dict[str, Any]], moving: Moving) -> None:
+        """What synchronisation cannot do, and what cannot do without (HOWTO 9.1, 31)."""
+        where = f"cluster {cluster.name}"
+        synchronised = any(cluster.failover.sync.values())
+        several = len(set(moving.homes.values())) > 1
+        for row in table if synchronised else ():
+            six = row.get("family", "ipv6" if ":" in str(row.get("address")) else "ipv4") == "ipv6"
+            if any((":" in member["address"]) != six for member in row["realservers"]):
+                self.mistakes.append(
+                    f"{where}: {row.get('address') or 'fwmark ' + row['fwmark']} has realservers of another family (a"
+                    " tunnel between families), and the kernel synchronises no connections while there is such a"
+                    " service (HOWTO 31); set lvs_sync: false, or give it realservers of its own family."
+                )
+        if not cluster.serving or not cluster.standbys:
+            return
+        serving = " and ".join(sorted(cluster.serving))
+        if not synchronised:
+            self.mistakes.append(
+                f"{where}: lvs_sync is false, and {serving} direct and serve in turn: without the backup daemon the"
+                " director that waits would direct what it is to serve, and packets go to and fro for ever (HOWTO 9.1);"
+                " leave lvs_sync out, or take the director out of the realservers."
+            )
+        elif several:
+            self.mistakes.append(
+                f"{where}: services are active on several directors, and {serving} serve, too: such a director has to"
+                " direct and must not (backup_only) at once, or packets go to and fro for ever (HOWTO 9.1); use one"
+                " active for all, or realservers that direct nothing."
+            )
+
+    def _device(self, director: Machine, network: IPNetwork, kind: str) -> str | None:
+        return self._vip_interface(director, network.ip) if kind == "vip" else self._inside_device(director, network)
+
+    def _checked(
+        self, cluster: Cluster, service: Service, records: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The records with what their realservers are asked, and who answers when none is left."""
+        backend = cluster.failover.health
+        local = [str(link.address) for director in cluster.directors for link in director.links]
+        found = []
+        for record in records:
+            six = record.get("family", "ipv6" if ":" in str(record.get("address")) else "ipv4") == "ipv6"
+            protocols = {protocol for rule in service.marks for protocol in rule.protocols or ("tcp",)}
+            protocol = record.get("protocol") or ("tcp" if "tcp" in protocols else min(protocols, default="tcp"))
+            asked = {
+                **record,
+                "name": service.name,
+                "health": resolve(service, protocol, record.get("port", 0), cluster.failover.common, self.mistakes),
+                "sorry_server": self._sorry_server(cluster, service, record, 6 if six else 4),
             }
-            if "interface" not in daemon and vips and (interface := self._vip_interface(machine, vips[0])):
-                daemon["interface"] = interface
-            self.daemons[machine.name] = [daemon]
+            self.mistakes += [
+                f"service {service.name}: {sentence}"
+                for sentence in refusals(backend, asked, family(6 if six else 4), local)
+            ]
+            found.append(asked)
+        return found
+
+    def _sorry_server(
+        self, cluster: Cluster, service: Service, record: Mapping[str, Any], version: int
+    ) -> dict[str, Any] | None:
+        entry = service.sorry_server
+        targets = [targets for targets in self._targets(service) if targets[0].version == version]
+        if entry is None or not targets:
+            return None
+        host = entry.value if entry.kind == "host" else None
+        if host is not None and not self.addresses.hosts(service, entry):
+            return None
+        rip = self.addresses.rip(cluster, service, entry, host, targets[0][0].ip)
+        if rip is None:
+            return None
+        for target in (target for group in targets for target in group):
+            self._prepare(cluster, service, entry, host, rip, target)
+        port = record.get("port", 0) if entry.port is None else entry.port
+        if any(member["address"] == str(rip) and member["port"] == port for member in record["realservers"]):
+            self.mistakes.append(
+                f"service {service.name}: sorry_server {host or rip} is one of its realservers, too, and would be gone"
+                " with the last of them; name another machine."
+            )
+        return {"address": str(rip), "port": port, "forwarding": entry.forwarding}
 
     def _inside_addresses(self, cluster: Cluster) -> None:
         """`lvs_inside` with a prefix is set on the director; without one it only names an address that is there."""
+        floating = {str(inside) for inside in self.moving[cluster.name].insides}
         for machine in cluster.directors:
             for value in machine.given("lvs_inside"):
                 if "/" not in value:
@@ -298,21 +435,28 @@ class _Compiler:
                     network = IPNetwork(value)
                 except (AddrFormatError, ValueError):
                     continue
-                link = next(
-                    (
-                        link
-                        for link in machine.links
-                        if network.ip in link.network and not link.is_host_route and link.address != network.ip
-                    ),
-                    machine.link_to(network.ip),
-                )
-                if link is None and machine.facts is not None:
-                    self.mistakes.append(
-                        f"director {machine.name}: lvs_inside {value} lies in none of its networks"
-                        f" ({listing(machine.links)}); give the inside interface an address first."
-                    )
-                elif link is not None:
-                    self.parts[machine.name].inside_address(network, link.interface)
+                device = self._inside_device(machine, network)
+                if device and str(network) in floating:
+                    self.parts[machine.name].floating(network.ip)
+                elif device:
+                    self.parts[machine.name].inside_address(network, device)
+
+    def _inside_device(self, machine: Machine, network: IPNetwork) -> str | None:
+        """The interface on the inside network, which has another address already, unless we set this one before."""
+        link = next(
+            (
+                link
+                for link in machine.links
+                if network.ip in link.network and not link.is_host_route and link.address != network.ip
+            ),
+            machine.link_to(network.ip),
+        )
+        if link is None and machine.facts is not None:
+            self.mistakes.append(
+                f"director {machine.name}: lvs_inside {network} lies in none of its networks"
+                f" ({listing(machine.links)}); give the inside interface an address of its own first."
+            )
+        return None if link is None else link.interface
 
     def _vip_interface(self, director: Machine, vip: IPAddress) -> str | None:
         for name in ("lvs_vip_interface", "lvs_interface"):
@@ -383,12 +527,16 @@ class _Compiler:
     ) -> None:
         """What the method asks of the realserver's host, and for NAT of the director."""
         director = cluster.director
-        if host == director.name:
+        if any(host == machine.name for machine in cluster.directors):
+            cluster.serving.add(str(host))
+        if host == director.name and not cluster.failover.floating:
             return  # LocalNode: the director has the VIP already (HOWTO 9)
         if entry.forwarding == "nat":
-            links = (self._link(director, rip), director.link_to(target.ip))
-            self.parts[director.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
-            self.firewalls[director.name].forward(rip)
+            # Whichever director has the VIPs does the translating.
+            for machine in cluster.directors if cluster.failover.floating else [director]:
+                links = (self._link(machine, rip), machine.link_to(target.ip))
+                self.parts[machine.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
+                self.firewalls[machine.name].forward(rip)
         if host is None:
             return  # unmanaged
         machine, part = self.machines[host], self.parts[host]
@@ -396,12 +544,7 @@ class _Compiler:
             # Who ends the client's TCP can answer a flood without remembering it; the director cannot (HOWTO 27).
             part.sysctl("net.ipv4.tcp_syncookies", 1)
         if entry.forwarding == "nat":
-            if service.snat or machine.variables.get("lvs_nat_return", "policy") == "none":
-                return
-            gateway = self.addresses.gateway(cluster, service, machine, rip)
-            if gateway is not None:
-                network = machine.link_to(rip)
-                part.return_through(rip, gateway, network is not None and target.ip in network.network)
+            self._return_through(cluster, service, machine, rip, target)
             return
         if entry.forwarding == "dr":
             part.direct(target)
@@ -415,6 +558,33 @@ class _Compiler:
                 f" from its own VIP {target.ip} as martians (HOWTO 7.5); replies of {entry.forwarding} need another"
                 " router, or a director without the VIP (fwmark and vip_less)."
             )
+
+    def _return_through(
+        self, cluster: Cluster, service: Service, machine: Machine, rip: IPAddress, target: IPNetwork
+    ) -> None:
+        """A NAT realserver sends its replies to the director, whichever that is."""
+        if service.snat or machine.variables.get("lvs_nat_return", "policy") == "none":
+            return
+        floating = cluster.failover.floating
+        if floating and machine.name in cluster.serving:
+            if cluster.standbys:
+                self.mistakes.append(
+                    f"service {service.name}: realserver {machine.name} is a director, and nat sends its replies to the"
+                    " inside address, which is its own when it directs; use dr for a director that serves (HOWTO 9)."
+                )
+            return
+        gateway = self.addresses.gateway(cluster, service, machine, rip)
+        if gateway is None:
+            return
+        if floating and gateway not in {inside.ip for inside in self.moving[cluster.name].insides}:
+            self.mistakes.append(
+                f"service {service.name}: NAT realserver {machine.name} would send its replies to {gateway}, which"
+                f" stays with {cluster.director.name} when the VIP moves (HOWTO 29); give the directors' group an"
+                f" lvs_inside with its prefix on the network of {rip}, the same for all, and no other lvs_gateway."
+            )
+            return
+        link = machine.link_to(rip)
+        self.parts[machine.name].return_through(rip, gateway, link is not None and target.ip in link.network)
 
     @staticmethod
     def _link(machine: Machine, address: IPAddress) -> Link | None:
@@ -464,13 +634,16 @@ class _Compiler:
             record["persistence"] = persistence
         return record
 
-    def _probe(self, director: Machine, service: Service, vip: IPAddress, device: str | None) -> None:
-        """What a client can see: who answers for the VIP, and that its TCP ports do."""
-        interface = director.interface(device) if device else None
-        macs = [str(interface["mac"])] if interface else []
+    def _probe(
+        self, directors: Sequence[Machine], service: Service, vip: IPAddress, devices: Mapping[str, str]
+    ) -> None:
+        """What a client can see: who answers for the VIP, any director that may hold it, and that its TCP ports do."""
+        interfaces = [machine.interface(devices[machine.name]) for machine in directors if machine.name in devices]
+        macs = list(dict.fromkeys(str(interface["mac"]) for interface in interfaces if interface))
         known = {item["address"] for item in self.plan.probe["vips"]}
         if not service.vip_less and str(vip) not in known:
-            self.plan.probe["vips"].append({"address": str(vip), "director": director.name, "macs": macs})
+            names = " or ".join(machine.name for machine in directors)
+            self.plan.probe["vips"].append({"address": str(vip), "director": names, "macs": macs})
         if all(entry.weight == 0 for entry in service.entries):
             return
         for port in _probed_ports(service, vip):
@@ -502,7 +675,7 @@ class _Compiler:
             table = sorted(self.tables.get(host, []), key=_place)
             compiled["director"] = {
                 "groundwork": part.groundwork(compiled["network"]),
-                "owner": str(machine.variables.get("lvs_table_owner", "static")),
+                "owner": self.clusters[host].failover.owner,
                 "config": table,
                 "restrict": [
                     *({"address": value} for value in sorted({row["address"] for row in table if "address" in row})),
@@ -514,8 +687,16 @@ class _Compiler:
                 "daemons": self.daemons.get(host, []),
                 "module_options": self._module_options(machine),
             }
+            compiled["failover"] = self.failovers.get(host)
+            compiled["health"] = self._health(host)
         self.mistakes += part.conflicts
         self.plan.parts[host] = compiled
+
+    def _health(self, host: str) -> dict[str, Any] | None:
+        backend = self.clusters[host].failover.health
+        if backend == "none":
+            return None
+        return {"backend": backend, "services": sorted(self.checked.get(host, []), key=_place)}
 
     @staticmethod
     def _module_options(machine: Machine) -> dict[str, str]:

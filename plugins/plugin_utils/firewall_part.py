@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from .addresses import IPAddress, IPNetwork
@@ -15,6 +16,8 @@ from .mistakes import Mistakes
 ALLOW_KEYS = {"protocol", "ports", "sources", "destinations", "interface"}
 ALLOW_PROTOCOLS = ("tcp", "udp", "sctp")
 SSH_PORT = 22
+# heartbeat and the synchronisation of IPVS, which module `firewall` lets in from peers; VRRP is a protocol of its own.
+PEER_PORTS = (694, 8848)
 
 
 class FirewallPart:
@@ -60,6 +63,17 @@ class FirewallPart:
     def clamp(self, target: IPNetwork, mss: int) -> None:
         """Replies from these tell clients a segment size that fits the tunnel (HOWTO 8.15)."""
         self._clamps.setdefault((target.version, mss), {})[str(target.cidr)] = None
+
+    def pair(self, peers: Iterable[IPAddress], ports: Iterable[int]) -> None:
+        """The other directors: what they say to this one gets in, at other UDP ports than the usual ones, too."""
+        known = [str(address) for address in peers]
+        self.peers += [address for address in known if address not in self.peers]
+        unusual = [str(port) for port in dict.fromkeys(ports) if port not in PEER_PORTS]
+        for version in (4, 6):
+            sources = [str(IPNetwork(address).cidr) for address in known if (":" in address) == (version == 6)]
+            if sources and unusual:
+                entry = {"family": family(version), "protocol": "udp", "ports": unusual, "sources": sources}
+                self.allowed.append(entry)
 
     def forward(self, rip: IPAddress) -> None:
         """This realserver's packets pass the host."""

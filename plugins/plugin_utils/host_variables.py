@@ -15,12 +15,10 @@ from .machines import Link, Machine, full_length
 from .mistakes import Mistakes
 from .parts import ROUTE_TABLE
 
-OWNERS = ("static", "keepalived", "ldirectord")
 # What the kernel takes as a name, and what module ``network`` takes as a setting.
 INTERFACE_NAME = re.compile(r"[^\s/:]{1,15}")
 SYSCTL_KEY = re.compile(r"net(\.[\w/:@-]+)+", re.ASCII)
 NAT_RETURNS = ("policy", "default", "none")
-SYNC_KEYS = {"interface", "syncid", "group", "port", "ttl", "maxlen"}
 
 
 def check_machine(machine: Machine, mistakes: Mistakes) -> None:
@@ -33,15 +31,15 @@ def check_machine(machine: Machine, mistakes: Mistakes) -> None:
         f"{where}: lvs_nat_return", machine.variables.get("lvs_nat_return", "policy"), NAT_RETURNS, "policy"
     )
     mistakes.choice(
-        f"{where}: lvs_table_owner", machine.variables.get("lvs_table_owner", "static"), OWNERS, "static"
-    )
-    mistakes.choice(
         f"{where}: lvs_dos_profile", dos_profile(machine), DOS_PROFILES, "off"
     )
     if (bits := machine.variables.get("lvs_conn_tab_bits")) is not None:
         mistakes.integer(f"{where}: lvs_conn_tab_bits", bits, *CONN_TAB_BITS, CONN_TAB_BITS[0])
-    if (sync := machine.variables.get("lvs_sync")) is not None and mistakes.keys(f"{where}: lvs_sync", sync, SYNC_KEYS):
-        mistakes.integer(f"{where}: lvs_sync: syncid", sync.get("syncid", 1), 1, 255, 1)
+    if "lvs_table_owner" in machine.variables:
+        mistakes.append(
+            f"{where}: lvs_table_owner is gone; say with lvs_health who checks the realservers (none, keepalived,"
+            " ldirectord): that program writes the table, without one we do."
+        )
 
 
 def route_table(machine: Machine, mistakes: Mistakes) -> int:

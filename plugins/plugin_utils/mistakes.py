@@ -28,6 +28,20 @@ class Mistakes(list[str]):
             return fallback
         return value
 
+    def signed(self, where: str, value: Any, low: int, high: int, fallback: int) -> int:
+        """Read an integer that may be below zero."""
+        negative = isinstance(value, str) and re.fullmatch(r"-[0-9]+", value)
+        return self.integer(where, int(value) if negative else value, low, high, fallback)
+
+    def seconds(self, where: str, value: Any, low: float, high: float, fallback: float) -> int | float:
+        """Read a time, which may be a fraction; whole seconds come as an integer."""
+        if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+            value = float(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            self.append(f"{where}: {value!r} is not a number of seconds from {low:g} to {high:g}.")
+            value = fallback
+        return int(value) if value == int(value) else value
+
     def port(self, where: str, value: Any) -> int | None:
         """Read a port; None if it is none, so that a wrong port is not taken for port 0 as well."""
         port = self.integer(where, value, 0, 65535, -1)

@@ -37,6 +37,7 @@ class NetworkPart:
         self._devices: dict[str, dict[str, Any]] = {}
         self._addresses: dict[IPAddress, dict[str, Any]] = {}
         self._director_vips: set[str] = set()
+        self._floating: set[IPAddress] = set()
         self._local: dict[IPNetwork, None] = {}
         self._tunnel_targets: set[IPNetwork] = set()
         self._marks: set[tuple[int, int]] = set()
@@ -62,6 +63,10 @@ class NetworkPart:
         flags = {"announce": True} if vip.version == 4 else {"announce": True, "nodad": True, "deprecated": True}
         self.address(vip, full_length(vip.version), device, **flags)
         self._director_vips.add(f"{vip}/{full_length(vip.version)}")
+
+    def floating(self, address: IPAddress) -> None:
+        """Another program puts the address on a device here, or does not; nothing of ours relies on it."""
+        self._floating.add(address)
 
     def inside_address(self, network: IPNetwork, device: str) -> None:
         """What NAT realservers use as gateway; at once, as duplicate address detection would keep it silent at boot."""
@@ -214,7 +219,8 @@ class NetworkPart:
             network = IPNetwork(str(destination))
         except (AddrFormatError, ValueError):
             return False  # `default`
-        return network.ip in self._addresses and network.prefixlen == full_length(network.version)
+        ours = network.ip in self._addresses or network.ip in self._floating
+        return ours and network.prefixlen == full_length(network.version)
 
 
 def _rule(source: IPNetwork, priority: int, table: int) -> dict[str, Any]:

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .addresses import IPAddress
+from .failover import Failover
 from .host_variables import listing
 from .inventory import Inventory
 from .machines import Link, Machine, family
@@ -23,6 +24,9 @@ class Cluster:
     name: str
     directors: list[Machine]  # the active one first
     services: list[Service]
+    failover: Failover = field(default_factory=Failover)
+    # Directors that are realservers, too; known once the services are compiled.
+    serving: set[str] = field(default_factory=set)
 
     @property
     def director(self) -> Machine:
@@ -147,16 +151,22 @@ class Realservers:
         self, cluster: Cluster, service: Service, entry: Entry, where: str, rip: IPAddress
     ) -> IPAddress | None:
         """DR rewrites the frame only, NAT needs the reply: both want director and realserver on one link."""
-        director = cluster.director
         if any(rip in own.vips or any(rip in net for net in own.networks) for own in cluster.services):
             self.mistakes.append(
                 f"{where}: its address {rip} is a VIP of this cluster, so the director would send the packets to"
                 " itself; give the realserver's own address (RIP)."
             )
             return None
-        if entry.forwarding == "tun" or service.snat or director.facts is None or director.link_to(rip):
+        if entry.forwarding == "tun" or service.snat:
             return rip
-        if any(link.address == rip for link in director.links):
+        unlinked = [
+            director
+            for director in (cluster.directors if cluster.failover.backend != "none" else [cluster.director])
+            if director.facts is not None
+            and not director.link_to(rip)
+            and not any(link.address == rip for link in director.links)
+        ]
+        if not unlinked:
             return rip
         reason = (
             "dr reaches a realserver on the director's own link only (HOWTO 7.1); use tun"
@@ -164,7 +174,7 @@ class Realservers:
             else "nat: the way back must pass the director, on a network they share (HOWTO 5.4)"
         )
         self.mistakes.append(
-            f"{where}: {rip} is in no network of director {director.name} ({listing(director.links)}); {reason}."
+            f"{where}: {rip} is in no network of director {unlinked[0].name} ({listing(unlinked[0].links)}); {reason}."
         )
         return None
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
+from .health import Health, read_health
 from .marks import MarkRule
 from .mistakes import Mistakes
 
@@ -28,10 +29,12 @@ MAX_PERSISTENCE = 31 * 24 * 3600
 SERVICE_KEYS = {
     "name", "vips", "protocol", "ports", "forwarding", "scheduler", "scheduler_flags", "persistence", "one_packet",
     "weight", "realservers", "fwmark", "marks", "networks", "sources", "interface", "vip_less", "snat", "ftp",
+    "health", "sorry_server", "active",
 }  # fmt: skip
 REALSERVER_KEYS = {
     "host", "group", "address", "unmanaged", "weight", "port", "forwarding", "upper_threshold", "lower_threshold",
 }  # fmt: skip
+SORRY_KEYS = {"host", "address", "port", "forwarding"}
 MARK_KEYS = {"vips", "networks", "protocol", "ports", "sources", "interface"}
 FTP_KEYS = {"passive_ports"}
 PERSISTENCE_KEYS = {"timeout", "netmask", "netmask6", "engine"}
@@ -90,6 +93,11 @@ class Service:
     # Realservers see the director as the client (HOWTO 5.26).
     snat: bool = False
     ftp: Ftp | None = None
+    health: Health = field(default_factory=lambda: Health({}))
+    # Answers when no realserver is left.
+    sorry_server: Entry | None = None
+    # The director that is preferred for its VIPs; None is the cluster's.
+    active: str | None = None
 
     @property
     def networks(self) -> tuple[IPNetwork, ...]:
@@ -181,6 +189,9 @@ def _service(item: Any, where: str, mistakes: Mistakes) -> Service | None:
         vip_less=mistakes.boolean(f"{where}: vip_less", item.get("vip_less", False)),
         snat=mistakes.boolean(f"{where}: snat", item.get("snat", False)),
         ftp=ftp,
+        health=read_health(item.get("health"), f"{where}: health", mistakes),
+        sorry_server=_sorry_server(item, ports, where, mistakes),
+        active=None if item.get("active") is None else str(item["active"]),
     )
     _contradictions(service, where, mistakes)
     return service
@@ -433,6 +444,23 @@ def _entries(item: Mapping[str, Any], ports: tuple[int, ...], where: str, mistak
         if value is not None:
             entries.append(_entry(kinds[0], value, unmanaged, {**item, **line}, ports, where, mistakes))
     return tuple(entries)
+
+
+def _sorry_server(
+    item: Mapping[str, Any], ports: tuple[int, ...], where: str, mistakes: Mistakes
+) -> Entry | None:
+    """Who answers when nobody else does; what it does not say, the service says."""
+    raw = item.get("sorry_server")
+    where = f"{where}: sorry_server"
+    if raw is None or not mistakes.keys(where, raw, SORRY_KEYS):
+        return None
+    kinds = [kind for kind in ("host", "address") if raw.get(kind) is not None]
+    if len(kinds) != 1:
+        mistakes.append(f"{where}: needs exactly one of host and address.")
+        return None
+    value = _who(kinds[0], raw, False, where, mistakes)
+    settings = {"forwarding": item.get("forwarding", "dr"), **raw}
+    return None if value is None else _entry(kinds[0], value, False, settings, ports, where, mistakes)
 
 
 def _who(kind: str, line: Mapping[str, Any], unmanaged: bool, where: str, mistakes: Mistakes) -> str | None:

@@ -353,7 +353,7 @@ def test_the_director_as_gateway_of_a_dr_realserver_is_warned_of() -> None:
 
 
 def test_the_tables_owner() -> None:
-    plan = plan_of(variables={"director": {"lvs_table_owner": "keepalived"}})
+    plan = plan_of(variables={"director": {"lvs_health": "keepalived"}})
     assert plan.parts["director"]["director"]["owner"] == "keepalived"
 
 
@@ -379,6 +379,8 @@ def test_an_empty_list_of_services_empties_the_director() -> None:
             "daemons": [],
             "module_options": {},
         },
+        "failover": None,
+        "health": None,
     }
     assert plan.probe == {"vips": [], "services": []}
 
@@ -488,7 +490,7 @@ PLAN_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two directors without failover": (
         {"directors": ["director", "rs3"]},
-        r"cluster lvs: director, rs3 would all hold the same VIPs; .* failover backend\. Keep one director, or .* lvs_",
+        r"cluster lvs: director, rs3 would all hold the same VIPs; .* failover backend\. Set lvs_failover: keepalived",
     ),
     "two directors that disagree": (
         {"directors": ["director", "rs3"], "variables": {"rs3": {"lvs_services": []}}},
@@ -689,9 +691,9 @@ PLAN_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"variables": {"rs1": {"lvs_nat_return": "magic"}}},
         r"host rs1: lvs_nat_return: 'magic' is unknown; choose one of policy, default, none",
     ),
-    "lvs_table_owner unknown": (
-        {"variables": {"director": {"lvs_table_owner": "me"}}},
-        r"host director: lvs_table_owner: 'me' is unknown; choose one of static, keepalived, ldirectord",
+    "lvs_table_owner of before": (
+        {"variables": {"director": {"lvs_table_owner": "static"}}},
+        r"host director: lvs_table_owner is gone; say with lvs_health who checks the realservers",
     ),
     "lvs_route_table out of range": (
         {"services": [service(forwarding="tun")], "variables": {"rs1": {"lvs_route_table": "main"}}},
