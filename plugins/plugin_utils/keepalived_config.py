@@ -31,7 +31,7 @@ CHECKS = {
 }  # fmt: skip
 DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "dns": 53}
 DNS_TYPES = ("A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA")
-SYNC_OPTIONS = {"id": "syncid", "maxlen": "maxlen", "port": "port", "ttl": "ttl", "group": "mcast_group"}
+SYNC_OPTIONS = {"id": "syncid", "maxlen": "maxlen", "port": "port", "ttl": "ttl", "group": "multicast"}
 LIFE_SIGN = "lvs_life_sign"
 
 Lines = Iterator[str]
@@ -146,7 +146,7 @@ def _failover(failover: Mapping[str, Any], secret_file: str) -> Lines:
     watched = dict.fromkeys(item["group"] for item in failover["instances"])
     for number, name in enumerate(watched):
         members = [item for item in failover["instances"] if item["group"] == name]
-        around = [*_tracking(vrrp, first=number == 0), *_notify(vrrp)]
+        around = [*_tracking(vrrp, members, first=number == 0), *_notify(vrrp)]
         if len(members) > 1:
             inside = [*_block("group", (_word(item["name"], "instance") for item in members)), *around]
             yield from _block(f"vrrp_sync_group {_word(name, 'instance group')}", inside)
@@ -173,8 +173,11 @@ def _life_sign(seconds: float) -> Lines:
     yield "weight -1"
 
 
-def _tracking(vrrp: Mapping[str, Any], first: bool) -> Lines:
-    interfaces = [_word(name, "lvs_vrrp: track_interfaces") for name in vrrp.get("track_interfaces") or ()]
+def _tracking(vrrp: Mapping[str, Any], members: Iterable[Mapping[str, Any]], first: bool) -> Lines:
+    # Its own interface is tracked by every instance anyway, and must not be named again.
+    own = {item["interface"] for item in members}
+    named = [name for name in vrrp.get("track_interfaces") or () if name not in own]
+    interfaces = [_word(name, "lvs_vrrp: track_interfaces") for name in named]
     scripts = [_word(script["name"], "lvs_vrrp: track_scripts") for script in vrrp.get("track_scripts") or ()]
     if vrrp.get("watchdog") and first:
         scripts.append(LIFE_SIGN)  # one sign is enough

@@ -138,7 +138,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "failback": failover(failback=True),
     "version 2": failover({"version": 2, "advert": 1}, secret=True),
     "watched": failover(
-        {"watchdog": 3, "track_scripts": SCRIPTS, "track_interfaces": ["lo"], "notify": "/bin/true x"}
+        {"watchdog": 3, "track_scripts": SCRIPTS, "track_interfaces": [INTERFACE, "lo"], "notify": "/bin/true x"}
+    ),
+    "watched inside": failover(
+        {"track_interfaces": ["lo"]},
+        instances=[
+            {**item, "addresses": [item["addresses"][0], {**item["addresses"][1], "device": "lo"}]}
+            for item in (FOUR_INSTANCE, SIX_INSTANCE)
+        ],
     ),
     "watched, one instance": failover({"watchdog": 3, "track_interfaces": ["lo"]}, instances=[FOUR_INSTANCE]),
     "active/active": failover(
@@ -158,7 +165,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     ),
     "sync": failover(
         sync={
-            "interface": "lo", "syncid": 7, "maxlen": 1400, "port": 8849, "ttl": 2, "mcast_group": "224.0.0.90",
+            "interface": "lo", "syncid": 7, "maxlen": 1400, "port": 8849, "ttl": 2, "multicast": "224.0.0.90",
             "group": "lvs_lvs", "both": False,
         }
     ),
