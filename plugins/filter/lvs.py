@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     configure_text,
+    heartbeat_config,
     ipvsadm_text,
     keepalived_config,
     keepalived_text,
@@ -44,6 +45,7 @@ class FilterModule:
             "from_lvs_conf": explained(configure_text.parse),
             "from_piranha": explained(piranha_text.parse),
             "proof_mistakes": preflight.proof_mistakes,
+            "to_heartbeat": explained(heartbeat_config.render),
             "to_ipvsadm": explained(ipvsadm_text.render),
             "to_keepalived": explained(keepalived_config.render),
             "to_ldirectord": explained(ldirectord_config.render),

@@ -19,7 +19,7 @@ from ..module_utils._ipvs_input import parse
 # cleanstop: stopping or updating the daemon leaves the table; taking the services away is the role's work.
 HEADER = """\
 # Managed by the Ansible role linuxvirtualserver.lvs.ldirectord: what is changed by hand here is lost.
-supervised = yes
+logfile = "daemon"
 fork = yes
 readdquiescent = yes
 cleanstop = no

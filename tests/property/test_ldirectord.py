@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -129,4 +130,5 @@ def test_ldirectord_can_read_it(part: dict[str, Any]) -> None:
         path.write_text(ldirectord_config.render(part), encoding="utf-8")
         command = [PROGRAM, str(path), "status"]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (STOPPED, ""), done.stdout
+    # It complains of a machine without a system log, too.
+    assert (done.returncode, re.sub("setlogsock.*\n", "", done.stderr)) == (STOPPED, ""), done.stdout

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -172,7 +173,8 @@ def test_the_table_reads_back() -> None:
 @needs_ldirectord
 def test_ldirectord_reads_it(tmp_path: Path) -> None:
     done = accepted(tmp_path, ldirectord_config.render(EVERYTHING))
-    assert (done.returncode, done.stderr) == (STOPPED, ""), done.stdout
+    # It complains of a machine without a system log, too.
+    assert (done.returncode, re.sub("setlogsock.*\n", "", done.stderr)) == (STOPPED, ""), done.stdout
 
 
 @needs_ldirectord
