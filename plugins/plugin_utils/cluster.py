@@ -327,7 +327,8 @@ class _Compiler:
         failover, moving = cluster.failover, self.moving[cluster.name]
         self._check_sync(cluster, table, moving)
         if failover.floating:
-            parts = FailoverParts(cluster, moving, self._device, self.inventory.directors, self.mistakes)
+            order = self.inventory.directors
+            parts = FailoverParts(cluster, moving, self._device, order, self.mistakes, self.plan.warnings)
         for machine in cluster.directors:
             sync = failover.sync[machine.name]
             ports = [SYNC_PORT if sync is None else sync.get("port", SYNC_PORT)]
@@ -576,7 +577,10 @@ class _Compiler:
         gateway = self.addresses.gateway(cluster, service, machine, rip)
         if gateway is None:
             return
-        if floating and gateway not in {inside.ip for inside in self.moving[cluster.name].insides}:
+        moving = self.moving[cluster.name]
+        if floating and not moving.way_back:
+            return
+        if floating and gateway not in {inside.ip for inside in moving.insides}:
             self.mistakes.append(
                 f"service {service.name}: NAT realserver {machine.name} would send its replies to {gateway}, which"
                 f" stays with {cluster.director.name} when the VIP moves (HOWTO 29); give the directors' group an"

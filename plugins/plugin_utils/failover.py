@@ -35,7 +35,9 @@ COMMON_KEYS = {
 # A group's name is part of names in other programs' files.
 GROUP_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 SECRET = re.compile(r"[A-Za-z0-9._+=/@%^&*()\[\]:;,?~|<>-]+")
-VRRP_SECRET = 8
+# Other characters mean something to the reader of keepalived.conf, or are beyond what VRRP 2 sends.
+VRRP_SECRET = re.compile(r"[A-Za-z0-9._+=/-]{1,8}")
+LEAST_WATCHDOG = 3
 
 VRRP_KEYS = {
     "version", "advert", "unicast", "router_id", "interface", "track_interfaces", "track_scripts", "notify", "watchdog",
@@ -91,7 +93,7 @@ def read_failover(name: str, directors: list[Machine], mistakes: Mistakes) -> Fa
             _same(name, f"{variable}: {key}", values, directors, mistakes)
     variables = directors[0].variables
     where = f"cluster {name}"
-    backend = mistakes.choice(f"{where}: lvs_failover", variables.get("lvs_failover", "none"), BACKENDS, "none")
+    backend = mistakes.choice(f"{where}: lvs_failover", variables.get("lvs_failover", "none"), BACKENDS, "keepalived")
     health = mistakes.choice(f"{where}: lvs_health", variables.get("lvs_health", "none"), HEALTH_BACKENDS, "none")
     failover = Failover(
         backend=backend,
@@ -137,10 +139,21 @@ def _check_together(name: str, directors: list[Machine], failover: Failover, mis
             f"{where}: under lvs_failover {failover.backend} the name of lvs_cluster becomes part of names in its"
             " files; write up to 40 letters, digits, dots, hyphens and underscores."
         )
+    for machine in directors:
+        if not GROUP_NAME.fullmatch(machine.name):
+            mistakes.append(
+                f"{where}: the name of director {machine.name} becomes part of {failover.backend}'s files; write up to"
+                " 40 letters, digits, dots, hyphens and underscores."
+            )
     if failover.active is not None and failover.active not in {machine.name for machine in directors}:
         mistakes.append(
             f"{where}: lvs_active {failover.active} is none of its directors"
             f" ({', '.join(machine.name for machine in directors)}); name one of them, or leave it out for the first."
+        )
+    if failover.backend == "heartbeat" and len(directors) == 1:
+        mistakes.append(
+            f"{where}: one director under lvs_failover heartbeat, which needs a second one to hear of; add it, or use"
+            " lvs_failover keepalived, which can wait for it."
         )
     if failover.backend == "heartbeat" and len(directors) > 2:
         mistakes.append(
@@ -177,11 +190,8 @@ def _secret(value: Any, failover: Failover, where: str, mistakes: Mistakes) -> b
             f"{where} with version 3 of VRRP, which has no authentication (RFC 5798); leave it out and keep the adverts"
             " on a network of their own (unicast, interface, lvs_filter), or set version of lvs_vrrp to 2."
         )
-    if failover.backend == "keepalived" and 2 in versions and len(value) > VRRP_SECRET:
-        mistakes.append(
-            f"{where} has {len(value)} characters; VRRP 2 takes the first {VRRP_SECRET} and ignores the rest, so write"
-            " no more."
-        )
+    if failover.backend == "keepalived" and 2 in versions and not VRRP_SECRET.fullmatch(value):
+        mistakes.append(f"{where}: VRRP 2 takes 1 to 8 characters, letters, digits and . _ + = / -; choose another.")
     return True
 
 
@@ -202,6 +212,14 @@ def _vrrp(machine: Machine, where: str, mistakes: Mistakes) -> dict[str, Any]:
     advert = mistakes.seconds(f"{where}: advert", raw.get("advert", 1), low, high, 1)
     if version == 2 and not isinstance(advert, int):
         mistakes.append(f"{where}: advert {advert}: VRRP 2 counts whole seconds; round it, or use version 3.")
+    elif round(advert * 100, 6) != round(advert * 100):
+        mistakes.append(f"{where}: advert {advert}: VRRP 3 counts hundredths of a second; round it.")
+    watchdog = mistakes.integer(f"{where}: watchdog", raw.get("watchdog", 0), 0, 3600, 0)
+    if 0 < watchdog < LEAST_WATCHDOG:
+        mistakes.append(
+            f"{where}: watchdog {watchdog}: keepalived gives a sign of life once a second, so a director that lives"
+            f" would lose its VIPs now and then; write {LEAST_WATCHDOG} or more, or 0 for none."
+        )
     return {
         "version": version,
         "advert": advert,
@@ -215,7 +233,7 @@ def _vrrp(machine: Machine, where: str, mistakes: Mistakes) -> dict[str, Any]:
         ],
         "track_scripts": _scripts(raw.get("track_scripts", []), f"{where}: track_scripts", mistakes),
         "notify": None if "notify" not in raw else command(f"{where}: notify", raw["notify"], mistakes),
-        "watchdog": mistakes.integer(f"{where}: watchdog", raw.get("watchdog", 0), 0, 3600, 0),
+        "watchdog": watchdog,
     }
 
 
@@ -263,7 +281,7 @@ def _heartbeat(machine: Machine, where: str, mistakes: Mistakes) -> dict[str, An
         for key, usual in (("keepalive", 1), ("warntime", 5), ("deadtime", 10), ("initdead", 30))
     }
     for smaller, greater in (("keepalive", "warntime"), ("warntime", "deadtime"), ("deadtime", "initdead")):
-        if times[smaller] >= times[greater]:
+        if times[smaller] > times[greater] or (times[smaller] == times[greater] and greater != "initdead"):
             mistakes.append(
                 f"{where}: {smaller} {times[smaller]} is not below {greater} {times[greater]}; a sign of life comes"
                 " several times before it is missed, and a node that boots gets longer than one that runs: keepalive,"

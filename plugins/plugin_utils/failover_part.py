@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .addresses import IPAddress, IPNetwork
+from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .host_variables import listing
 from .machines import Link, Machine, family
 from .mistakes import Mistakes
@@ -31,6 +31,9 @@ class Moving:
         self.names = [machine.name for machine in cluster.directors]
         self.homes: dict[IPAddress, str] = {}
         self.insides: list[IPNetwork] = []
+        self.home_of_inside = self.names[0]
+        # The realservers' way back is known, or what is wrong with it has been said.
+        self.way_back = True
         if cluster.failover.floating:
             self._vips()
             self._insides()
@@ -44,8 +47,7 @@ class Moving:
                     f"service {service.name}: active {service.active} is no director of cluster {self.cluster.name}"
                     f" ({', '.join(self.names)}); name one of them, or leave it out for {self.names[0]}."
                 )
-                continue
-            home = service.active or self.names[0]
+            home = service.active if service.active in self.names else self.names[0]
             for vip in service.vips if not service.vip_less else ():
                 first.setdefault(vip, service.name)
                 if self.homes.setdefault(vip, home) != home:
@@ -62,7 +64,9 @@ class Moving:
             if not service.snat and any(entry.forwarding == "nat" for entry in service.entries)
         ]
         given = {machine.name: machine.given("lvs_inside") for machine in self.cluster.directors}
-        if nat and (not all(given.values()) or len({tuple(values) for values in given.values()}) > 1):
+        same = len({tuple(values) for values in given.values()}) == 1
+        if nat and not (same and given[self.names[0]]):
+            self.way_back = False
             said = ", ".join(f"{name} {' and '.join(values) or 'none'}" for name, values in given.items())
             self.mistakes.append(
                 f"{self.where}: service {nat[0].name} uses nat, whose realservers send their replies to the director's"
@@ -77,12 +81,15 @@ class Moving:
                 " gateway, which is with one of them; give all services by nat the same active, or use dr or tun."
             )
         self.home_of_inside = next(iter(homes), self.names[0])
-        if len({tuple(values) for values in given.values()}) > 1:
+        if not same:
             return  # each director has its own, which no service relies on
         for value in given[self.names[0]]:
             if "/" in value:
-                self.insides.append(IPNetwork(value))
+                # What is no address at all was named where the host's variables are checked.
+                with contextlib.suppress(AddrFormatError, ValueError):
+                    self.insides.append(IPNetwork(value))
             elif nat:
+                self.way_back = False
                 self.mistakes.append(
                     f"{self.where}: lvs_inside {value} has no prefix, so it would be a director's own address, which"
                     f" does not move with the VIPs; write an address of its own with its prefix, as in {value}/24."
@@ -115,10 +122,12 @@ class FailoverParts:
         device_of: Callable[[Machine, IPNetwork, str], str | None],
         order: Iterable[str],
         mistakes: Mistakes,
+        warnings: list[str],
     ) -> None:
         self.cluster = cluster
         self.failover = cluster.failover
         self.mistakes = mistakes
+        self.warnings = warnings
         self.where = f"cluster {cluster.name}"
         self.machines = {machine.name: machine for machine in cluster.directors}
         self.nodes = [name for name in order if name in self.machines]
@@ -166,8 +175,7 @@ class FailoverParts:
 
     def group(self, home: str) -> str:
         """What is preferred on one director; the default one's name stays when others come."""
-        suffix = "" if home == self.default else f"_{re.sub(r'[^A-Za-z0-9_.-]', '_', home)}"
-        return f"lvs_{self.cluster.name}{suffix}"
+        return f"lvs_{self.cluster.name}" + ("" if home == self.default else f"_{home}")
 
     def _instance(self, director: Machine, home: str, version: int, entries: list[dict[str, Any]]) -> dict[str, Any]:
         vrrp = self.failover.vrrp[director.name]
@@ -201,9 +209,9 @@ class FailoverParts:
                 f" up from it to {router_id}; the highest is {MAX_ROUTER_ID}, so begin lower."
             )
         if version == 6 and vrrp["version"] == 2:
-            self.mistakes.append(
-                f"{self.where}: VRRP 2 knows IPv4 only, and there are IPv6 addresses to move; set version of lvs_vrrp"
-                " to 3 (without lvs_failover_secret)."
+            self.warnings.append(
+                f"{self.where}: VRRP 2 knows IPv4 only, so the IPv6 addresses move by VRRP 3, without"
+                " lvs_failover_secret."
             )
         if source is None and vrrp["unicast"]:
             self.mistakes.append(
@@ -237,11 +245,11 @@ class FailoverParts:
     def _heartbeat(self, director: Machine) -> dict[str, Any]:
         found = self.failover.heartbeat[director.name]
         links = self._heartbeat_links(director, found["links"])
-        if not links:
+        if not links and len(self.nodes) == 2:
+            (other,) = self.others(director)
             self.mistakes.append(
-                f"director {director.name}: no IPv4 network that it shares with"
-                f" {' and '.join(other.name for other in self.others(director))}, by which heartbeat could hear"
-                f" of it (it has {listing(director.links)}); give them one, two are better, or name links in"
+                f"director {director.name}: no IPv4 network that it shares with {other.name}, by which heartbeat could"
+                f" hear of it (it has {listing(director.links)}); give them one, two are better, or name links in"
                 " lvs_heartbeat."
             )
         return {**found, "links": links}
@@ -313,6 +321,8 @@ def check_router_ids(
         for instance in part["instances"] if part["vrrp"] and not part["vrrp"]["unicast"] else ():
             for link in machine.links:
                 if link.interface != instance["interface"] or link.is_host_route:
+                    continue
+                if family(link.address.version) != instance["family"]:
                     continue
                 first = seen.setdefault((link.network.cidr, instance["router_id"], instance["family"]), cluster)
                 if first != cluster:

@@ -37,6 +37,8 @@ OF_TYPES: Mapping[str, tuple[str, ...]] = {
     "command": ("external",),
     "port": (*ASKING, "external"),
 }
+# Where a realserver is asked if neither the check nor the table says a port.
+USUAL_PORTS = {"http": 80, "https": 443, "smtp": 25, "dns": 53}
 DEFAULTS: Mapping[str, Any] = {
     "type": None, "port": None, "interval": 5, "timeout": 3, "retries": 1, "path": "/", "host": None, "status": [200],
     "contains": None, "digest": None, "query": None, "query_type": "A", "command": None, "on_failure": "remove",
@@ -47,7 +49,8 @@ PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+")
 # Neither program's file has a way to write more; a fragment is never sent anyway.
 PATH = re.compile(r"/[!$-~]*")
 NAME = re.compile(r"[A-Za-z0-9._:\[\]-]+")
-COMMAND_WORD = re.compile(r"[^\s\"'\\$#!{}]+")
+# What keepalived's reader and a list of words both leave as they are.
+COMMAND_WORD = re.compile(r"[A-Za-z0-9_./:%+,=@?*-]+")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def resolve(service: Service, protocol: str, port: int, common: Health, mistakes
                 " port of something else that tells (tcp, http ...), or type: none."
             )
     if found["type"] in ASKING and found["port"] is None and port == 0:
-        found["port"] = _only_port(service, protocol)
+        found["port"] = _only_port(service, protocol) or USUAL_PORTS.get(found["type"])
         if found["port"] is None:
             mistakes.append(
                 f"{where}: which of its ports to ask is not to be seen; name it with port, or use type: ping."
@@ -140,14 +143,21 @@ def refusals(backend: str, record: Mapping[str, Any], family: str, local: Sequen
 
 def _beyond_keepalived(record: Mapping[str, Any]) -> Iterable[str]:
     health = record["health"]
+    weights = [member["weight"] for member in record["realservers"] if member["weight"] != "keep"]
+    if sum(weights) and health["quorum"] > sum(weights):
+        yield (
+            f"health: quorum {health['quorum']}: keepalived adds up weights, here {sum(weights)}, so it would never"
+            " be met; write a smaller one, or greater weights."
+        )
+    if record["sorry_server"] and not record["realservers"]:
+        yield "sorry_server without any realserver: keepalived leaves such a service out; make it the realserver."
     if record["scheduler"] not in KEEPALIVED_SCHEDULERS:
         yield (
             f"scheduler {record['scheduler']}: keepalived knows {', '.join(KEEPALIVED_SCHEDULERS)} only; use one of"
             " them, or lvs_health ldirectord."
         )
-    for member in record["realservers"]:
-        if member["weight"] != "keep" and member["weight"] > KEEPALIVED_WEIGHT:
-            yield f"weight {member['weight']}: keepalived takes at most {KEEPALIVED_WEIGHT}; make all weights smaller."
+    if max(weights, default=0) > KEEPALIVED_WEIGHT:
+        yield f"weight {max(weights)}: keepalived takes at most {KEEPALIVED_WEIGHT}; make all weights smaller."
     if health["type"] == "external" and not isinstance(health["timeout"], int):
         yield f"health: timeout {health['timeout']}: keepalived gives a command whole seconds; write 1 or more."
 
@@ -170,7 +180,13 @@ def _beyond_ldirectord(record: Mapping[str, Any], family: str, local: Sequence[s
                 f"realserver {member['address']} is the director itself: ldirectord gives it the VIP's port, not"
                 f" {member['port']}; use lvs_health keepalived."
             )
+    if record["one_packet"] and "fwmark" in record:
+        yield "one_packet with a fwmark: ldirectord has it for udp by address only; use lvs_health keepalived."
+    if record["sorry_server"] and (":" in record["sorry_server"]["address"]) != (family == "ipv6"):
+        yield f"sorry_server {record['sorry_server']['address']}: ldirectord wants it of the service's own family."
     health = record["health"]
+    if health["type"] == "tcp" and record.get("protocol") == "udp":
+        yield "health: type tcp of a udp service: ldirectord would ping; write type ping, dns, or external."
     for key, wrong, reason in _LDIRECTORD_CANNOT:
         if wrong(health, family):
             yield f"health: {key} {health[key]}: {reason}."
@@ -190,8 +206,8 @@ _LDIRECTORD_CANNOT: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], s
     ),
     (
         "type",
-        lambda health, family: health["type"] == "ping" and family == "ipv6",
-        "ldirectord pings IPv4 only; write another type for this service, or use lvs_health keepalived",
+        lambda health, family: health["type"] in ("ping", "smtp") and family == "ipv6",
+        "ldirectord does that by IPv4 only; write another type for this service, or use lvs_health keepalived",
     ),
     (
         "digest",
@@ -200,13 +216,18 @@ _LDIRECTORD_CANNOT: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], s
     ),
     (
         "status",
-        lambda health, family: health["status"] != DEFAULTS["status"],
+        lambda health, family: not all(200 <= code <= 299 for code in health["status"]),
         "ldirectord takes every answer from 200 to 299 and no other; leave it out, or use lvs_health keepalived",
     ),
     (
         "query_type",
         lambda health, family: health["query_type"] != "A",
         "ldirectord asks for addresses (A) only; leave it out, or use lvs_health keepalived",
+    ),
+    (
+        "port",
+        lambda health, family: health["type"] == "external" and health["port"] is not None,
+        "ldirectord tells the program the realserver's port and no other; leave it out",
     ),
     (
         "command",
@@ -275,14 +296,15 @@ def command(where: str, value: Any, mistakes: Mistakes) -> list[str] | None:
     if right and words and words[0].startswith("/"):
         return words
     mistakes.append(
-        f"{where}: {value!r} is not the path of a program, or a list of it and its arguments; begin with /, and use no"
-        " blanks, quotes or special characters of a shell: no shell reads it."
+        f"{where}: {value!r} is not the path of a program, or a list of it and its arguments; begin with /, and use"
+        " letters, digits and _./:%+,=@?*- only (no shell reads it; what needs more is a script of your own)."
     )
     return None
 
 
+# A wrong value has been named; what comes in its place must not be named, too.
 _READERS: Mapping[str, Callable[[str, Any, Mistakes], Any]] = {
-    "type": lambda where, value, mistakes: mistakes.choice(where, value, TYPES, "tcp"),
+    "type": lambda where, value, mistakes: mistakes.choice(where, value, TYPES, ""),
     "port": lambda where, value, mistakes: mistakes.integer(where, value, 1, 65535, 1),
     "interval": _seconds,
     "timeout": _seconds,
@@ -292,9 +314,9 @@ _READERS: Mapping[str, Callable[[str, Any, Mistakes], Any]] = {
     "status": _status,
     "contains": _text,
     "digest": _digest,
-    "query": _name,
+    "query": lambda where, value, mistakes: _name(where, value, mistakes) or ".",
     "query_type": lambda where, value, mistakes: mistakes.choice(where, value, QUERY_TYPES, "A"),
-    "command": command,
+    "command": lambda where, value, mistakes: command(where, value, mistakes) or ["/bin/false"],
     "on_failure": lambda where, value, mistakes: mistakes.choice(where, value, ON_FAILURE, "remove"),
     "quorum": lambda where, value, mistakes: mistakes.integer(where, value, 1, MAX_QUORUM, 1),
 }

@@ -12,6 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _firewall_model, _ipvs_input, _network_model
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_settings_run import parse_daemons
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
+    heartbeat_config,
+    keepalived_config,
+    ldirectord_config,
+)
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan, compile_plan
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.preflight import problems, wanted_schedulers
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services import (
@@ -19,7 +25,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.services im
     REALSERVER_KEYS,
     SERVICE_KEYS,
 )
-from tests.howto import inventory, plan_of
+from tests.howto import GATEWAYS, facts, inventory, plan_of
 
 # Some seconds each: the gate runs them every time.
 BOUNDED = settings(max_examples=250, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -130,14 +136,94 @@ SERVICE = st.fixed_dictionaries(
         "one_packet": often(st.booleans()),
         "weight": often(st.integers(0, 9)),
         "realservers": often(st.lists(REALSERVER, max_size=3)),
+        "active": often(st.just("director")),
         **MARKED,
+    },
+)
+HEALTH = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": often(st.sampled_from("tcp http https smtp dns udp ping external none".split())),
+        "port": often(st.sampled_from([80, 8080])),
+        "interval": often(st.sampled_from([1, 2.5, "5"])),
+        "timeout": often(st.sampled_from([1, 0.5])),
+        "retries": often(st.integers(0, 3)),
+        "path": often(st.sampled_from(["/", "/ok?a=1&b=%20", '/"', "/#x"])),
+        "host": often(st.just("www.example.com")),
+        "status": often(st.sampled_from([200, [200, 204], [404]])),
+        "contains": often(st.sampled_from(["up", 'a "b" #c \\ {d} $e', "ü", "[.*"])),
+        "digest": often(st.just("d41d8cd98f00b204e9800998ecf8427e")),
+        "query": often(st.just("www.example.com")),
+        "query_type": often(st.sampled_from(["A", "SOA"])),
+        "command": often(st.sampled_from(["/bin/true", ["/bin/true", "-a"]])),
+        "on_failure": often(st.sampled_from(["remove", "quiesce"])),
+        "quorum": often(st.integers(1, 2)),
+    },
+)
+VRRP = st.fixed_dictionaries(
+    {},
+    optional={
+        "version": often(st.sampled_from([2, 3])),
+        "advert": often(st.sampled_from([1, 0.1, "0.01", 255])),
+        "unicast": often(st.booleans()),
+        "router_id": often(st.sampled_from([1, 251, 254, 255])),
+        "interface": often(st.sampled_from(["eth1", "eth2", "eth9"])),
+        "track_interfaces": often(st.lists(st.sampled_from(["eth1", "mgmt0"]), max_size=2)),
+        "track_scripts": often(
+            st.just([{"name": "a", "command": "/bin/true", "weight": -5}, {"name": "b", "command": ["/bin/x", "1"]}])
+        ),
+        "notify": often(st.just("/bin/true")),
+        "watchdog": often(st.sampled_from([0, 1, 3])),
+    },
+)
+HEARTBEAT = st.fixed_dictionaries(
+    {},
+    optional={
+        "keepalive": often(st.sampled_from([0.2, 1])),
+        "warntime": often(st.sampled_from([0.5, 4])),
+        "deadtime": often(st.sampled_from([1, 12])),
+        "initdead": often(st.sampled_from([1, 40])),
+        "udpport": often(st.sampled_from([694, 700])),
+        "links": often(st.lists(st.sampled_from([{"ucast": "eth1"}, {"bcast": "eth2"}, {"mcast": "eth1"}]))),
+        "ping": often(st.just(["192.168.1.254"])),
+        "watchdog": often(st.just("/dev/watchdog")),
+    },
+)
+SYNC = st.fixed_dictionaries(
+    {},
+    optional={
+        "interface": often(st.just("eth2")),
+        "syncid": often(st.integers(1, 255)),
+        "group": often(st.just("224.0.0.99")),
+        "port": often(st.just(9000)),
+        "maxlen": often(st.just(1400)),
+        "threshold": often(st.sampled_from(["2 50", "3  100", "0 1"])),
+        "period": often(st.integers(0, 10)),
+    },
+)
+# What both directors of a pair say.
+PAIR = st.fixed_dictionaries(
+    {"lvs_failover": st.sampled_from(["keepalived", "heartbeat", "manual"])},
+    optional={
+        "lvs_health": st.sampled_from(["none", "keepalived", "ldirectord"]),
+        "lvs_active": often(st.sampled_from(["director", "standby"])),
+        "lvs_failback": often(st.booleans()),
+        "lvs_failover_secret": often(st.sampled_from(["secret", "longer-than-8"])),
+        "lvs_inside": often(st.sampled_from([["10.1.1.254/24", "2001:db8:2::fe/64"], "10.1.1.254/24", "10.1.1.9"])),
+        "lvs_vrrp": often(VRRP),
+        "lvs_heartbeat": often(HEARTBEAT),
+        "lvs_fencing": often(st.just({"command": ["/bin/fence", "now"]})),
+        "lvs_sync": often(st.one_of(st.booleans(), SYNC)),
+        "lvs_health_check": often(HEALTH),
+        "lvs_filter": often(st.booleans()),
     },
 )
 VARIABLES = st.dictionaries(
     st.sampled_from(
         "lvs_rip lvs_rip6 lvs_dip lvs_inside lvs_gateway lvs_interface lvs_vip_interface lvs_cluster lvs_nat_return"
-        " lvs_table_owner lvs_route_table lvs_sysctls ansible_host lvs_filter lvs_filter_allow lvs_filter_peers"
-        " lvs_ssh_ports lvs_failover lvs_active lvs_sync lvs_dos_profile lvs_conn_tab_bits lvs_clamp_mss".split()
+        " lvs_route_table lvs_sysctls ansible_host lvs_filter lvs_filter_allow lvs_filter_peers"
+        " lvs_ssh_ports lvs_failover lvs_active lvs_sync lvs_dos_profile lvs_conn_tab_bits lvs_clamp_mss lvs_health"
+        " lvs_failback lvs_failover_secret lvs_vrrp lvs_heartbeat lvs_fencing lvs_health_check".split()
     ),
     st.one_of(ADDRESSES, st.lists(ADDRESSES, max_size=2), WORDS, GARBAGE),
     max_size=4,
@@ -154,6 +240,7 @@ def judge(plan: Plan) -> None:
     for part in plan.parts.values():
         if "director" in part:
             judge_table(part["director"])
+            judge_programs(part)
         if "network" in part:
             judge_network(part["network"])
         if "firewall" in part:
@@ -169,6 +256,21 @@ def judge_table(director: dict[str, Any]) -> None:
         assert len(set(members)) == len(members)
     # The module checks again on the host; a plan without mistakes gives it nothing to say.
     _ipvs_input.parse(director["config"], director["restrict"], False)
+
+
+def judge_programs(part: dict[str, Any]) -> None:
+    """What the plan did not refuse, the programs' texts can say."""
+    failover, health = part["failover"] or {}, part["health"] or {}
+    parse_daemons(part["director"]["daemons"], "overridden")
+    programs = {failover.get("backend"), health.get("backend")}
+    if "keepalived" in programs:
+        assert keepalived_config.render(part)
+    if "heartbeat" in programs:
+        assert heartbeat_config.render(part)
+    if "ldirectord" in programs:
+        assert ldirectord_config.render(part)
+    held = {entry["address"] for instance in failover.get("instances", ()) for entry in instance["addresses"]}
+    assert not held & {item["address"] for item in part["network"]["addresses"] if item["device"] != "lo"}
 
 
 def judge_network(network: dict[str, Any]) -> None:
@@ -278,6 +380,115 @@ def test_right_services_by_mark_meet_the_modules(services: Any, filtering: bool)
         judge(compile_plan(inventory([{**one, "ports": [21], "ftp": True}], variables=variables)))
     # Two services can contradict each other; one alone is right.
     assert len(services) > 1 or not plan.mistakes, plan.mistakes
+
+
+STANDBY = {
+    "mgmt0": ["10.255.0.11/24"],
+    "eth1": ["192.168.1.11/24", "2001:db8:1::11/64"],
+    "eth2": ["10.1.1.11/24", "2001:db8:2::11/64"],
+}
+
+
+def pair_of(services: Any, common: dict[str, Any]) -> Plan:
+    return compile_plan(
+        inventory(
+            services,
+            directors=["director", "standby"],
+            variables={host: dict(common) for host in ("director", "standby")},
+            seen={"standby": facts(STANDBY, GATEWAYS["director"])},
+        )
+    )
+
+
+@BOUNDED
+@given(
+    services=st.lists(SERVICE, max_size=2),
+    common=PAIR,
+    extra=st.fixed_dictionaries(
+        {}, optional={"health": often(HEALTH), "sorry_server": often(st.just({"host": "rs3", "forwarding": "tun"}))}
+    ),
+)
+def test_nearly_right_pairs(services: Any, common: Any, extra: Any) -> None:
+    judge(pair_of([{**one, **extra} for one in services], common))
+
+
+CHECKS = {
+    "any": [
+        {},
+        {"type": "http", "path": "/ok?a=1&b=%20", "host": "www.example.com", "contains": 'a "b" #c \\ {d} $e ü [.*'},
+        {"type": "https", "status": [200, 204], "on_failure": "quiesce", "retries": 0},
+        {"type": "dns", "query": "www.example.com", "port": 5353},
+        {"type": "external", "command": "/bin/true", "timeout": 1},
+        {"type": "none"},
+    ],
+    "keepalived": [
+        {"type": "udp", "interval": 0.5},
+        {"type": "ping", "timeout": 0.3},
+        {"type": "https", "digest": "d41d8cd98f00b204e9800998ecf8427e", "status": [404]},
+        {"type": "dns", "query": "www.example.com", "query_type": "SOA"},
+        {"type": "external", "command": ["/bin/true", "-a"], "port": 99, "quorum": 1},
+    ],
+}
+
+
+@st.composite
+def right_pairs(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Services and the variables of a pair that have no mistake in them."""
+    failover = draw(st.sampled_from(["keepalived", "heartbeat"]))
+    health = draw(st.sampled_from(["none", "ldirectord", *(["keepalived"] if failover == "keepalived" else [])]))
+    version = draw(st.sampled_from([2, 3]))
+    common: dict[str, Any] = {
+        "lvs_failover": failover,
+        "lvs_health": health,
+        "lvs_active": draw(st.sampled_from(["director", "standby", None])),
+        "lvs_failback": draw(st.booleans()),
+        "lvs_failover_secret": "secret" if failover == "heartbeat" or version == 2 else None,
+        "lvs_inside": ["10.1.1.254/24", "2001:db8:2::fe/64"],
+        "lvs_sync": draw(st.sampled_from([False, True, {"interface": "eth2", "maxlen": 1400, "group": "224.0.0.99"}])),
+        "lvs_fencing": {"command": ["/bin/fence", "it"]} if failover == "heartbeat" and draw(st.booleans()) else None,
+        "lvs_vrrp": {
+            "version": version,
+            "advert": draw(st.sampled_from([1, 2] if version == 2 else [0.01, 0.1, 1, 40.95])),
+            "unicast": draw(st.booleans()),
+            "notify": draw(st.sampled_from([None, "/bin/true", ["/bin/true", "a"]])),
+            "watchdog": draw(st.sampled_from([0, 3])),
+            "track_interfaces": draw(st.sampled_from([[], ["eth1"], ["eth2", "mgmt0"]])),
+            "track_scripts": draw(st.sampled_from([[], [{"name": "a", "command": "/bin/true", "weight": -5}]])),
+        },
+        "lvs_heartbeat": draw(
+            st.sampled_from([{}, {"keepalive": 0.2, "warntime": 1, "deadtime": 2, "links": [{"bcast": "eth2"}]}])
+        ),
+    }
+    realservers: list[dict[str, Any]] = [{"host": "rs1"}, {"host": "rs2", "weight": 3}]
+    services = []
+    actives = draw(st.sampled_from([(None, None), (None, "standby")]))
+    for number in (0, 1):
+        checks = CHECKS["any"] + (CHECKS["keepalived"] if health == "keepalived" else [])
+        services.append(
+            {
+                "name": f"s{number}",
+                "vips": [f"192.168.1.11{number}", *draw(st.sampled_from([[], [f"2001:db8:1::11{number}"]]))],
+                "ports": draw(st.sampled_from([[80], [53, 443]])),
+                "protocol": draw(st.sampled_from(["tcp", ["tcp", "udp"]])),
+                # NAT for one of them: it has one way back.
+                "forwarding": draw(st.sampled_from(["dr", "tun", *(["nat"] if number == 0 else [])])),
+                "scheduler": draw(st.sampled_from(["rr", "wlc", "mh"])),
+                "persistence": draw(st.sampled_from([None, {"timeout": 60, "netmask": 24, "netmask6": 64}])),
+                "realservers": draw(st.sampled_from([realservers, realservers[:1]])),
+                "active": actives[number],
+                "health": {"type": "http", **draw(st.sampled_from(checks))},
+                "sorry_server": draw(st.sampled_from([None, {"host": "rs3", "forwarding": "tun"}])),
+            }
+        )
+    return services, common
+
+
+@BOUNDED
+@given(pair=right_pairs())
+def test_right_pairs_meet_the_modules_and_the_programs(pair: Any) -> None:
+    plan = pair_of(*pair)
+    assert not plan.mistakes, plan.mistakes
+    judge(plan)
 
 
 def test_the_judge_sees_a_real_plan() -> None:
