@@ -3,7 +3,7 @@ SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
 COLLECTION := .collections/ansible_collections/linuxvirtualserver/lvs
 # What the targets below need. The lab installs what it needs itself.
-PACKAGES := git iproute2 iptables keepalived nftables openssh-client python3-venv shellcheck
+PACKAGES := git iproute2 iptables keepalived ldirectord nftables openssh-client python3-venv shellcheck
 # Where the lab of examples/demo/lab.yml leaves its inventory.
 LAB := /var/lib/lvs-lab/demo
 
@@ -18,10 +18,12 @@ export MOLECULE_GLOB := molecule/*/molecule.yml
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# keepalived and ldirectord are here to read what is written for them; a policy keeps their daemons from being started.
 packages:
 	@missing=$$(for p in $(PACKAGES); do \
 	    [ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done); \
-	[ -z "$$missing" ] || { export DEBIAN_FRONTEND=noninteractive; \
+	[ -z "$$missing" ] || { export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d; \
+	    [ -e $$policy ] || { trap "rm $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; }; \
 	    apt-get install -qy --no-install-recommends $$missing 2>/dev/null || \
 	    { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }; }
 
