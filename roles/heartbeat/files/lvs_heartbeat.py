@@ -30,6 +30,8 @@ from typing import Any
 LIST = "/etc/ha.d/lvs.json"
 # One file for each group that is held here, with the addresses set for it: the list may change meanwhile.
 HELD = "/run/lvs-heartbeat"
+# Its presence means that heartbeat is about to take over from a director that served without it.
+ADOPT = "/run/lvs-heartbeat.adopt"
 MODULES = "/usr/local/lib/lvs/lvs.pyz"
 RESOURCE_MANAGER = "/usr/share/heartbeat/ResourceManager"
 PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -317,10 +319,26 @@ def fence(arguments: Sequence[str]) -> int:
 
 def release() -> int:
     """Nothing is held here while heartbeat does not run: it may have died with everything still set."""
-    results = [stop(group) for group in sorted({*listed()["groups"], *held()})]
+    groups = {*listed()["groups"], *held()}
+    if os.path.exists(ADOPT):
+        os.unlink(ADOPT)
+        groups -= adopted()
+    results = [stop(group) for group in sorted(groups)]
     if listed()["sync"]:
         results.append(follow("backup"))
     return max(results, default=0)
+
+
+def adopted() -> set[str]:
+    """The groups that are here already and shall be: they stay through heartbeat's first start."""
+    there = present()
+    mine = set()
+    for group, wanted in listed()["groups"].items():
+        found = [address for address in wanted if key(address) in there]
+        if found and (listed().get("preferred") or {}).get(group) == os.uname().nodename.lower():
+            hold(group, found)
+            mine.add(group)
+    return mine
 
 
 def reload() -> int:

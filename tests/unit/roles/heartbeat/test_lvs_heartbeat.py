@@ -98,6 +98,7 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     played = Host(tmp_path)
     monkeypatch.setattr(program, "LIST", str(tmp_path / "lvs.json"))
     monkeypatch.setattr(program, "HELD", str(tmp_path / "held"))
+    monkeypatch.setattr(program, "ADOPT", str(tmp_path / "adopt"))
     monkeypatch.setattr(program, "run", played.run)
     monkeypatch.setattr(
         program, "announce", lambda targets: played.told.append([entry["address"] for entry in targets])
@@ -232,6 +233,20 @@ def test_nothing_is_held_while_heartbeat_does_not_run(host: Host) -> None:
     assert program.main(["lvs_heartbeat.py", "release"]) == 0
     assert host.addresses == before
     assert set(host.daemons) == {"backup"}
+
+
+def test_a_director_that_serves_goes_on_when_heartbeat_comes(host: Host) -> None:
+    node = program.os.uname().nodename.lower()
+    host.write(groups={"lvs_a": [VIP, VIP6], "lvs_b": [OTHER]}, preferred={"lvs_a": node, "lvs_b": "elsewhere"})
+    host.addresses |= {("192.168.1.110/32", "eth1"), ("192.168.1.113/32", "eth1")}
+    (host.folder / "adopt").touch()
+    assert program.main(["lvs_heartbeat.py", "release"]) == 0
+    assert ("192.168.1.110/32", "eth1") in host.addresses
+    assert ("192.168.1.113/32", "eth1") not in host.addresses
+    assert list(program.held()) == ["lvs_a"]
+    # Once: whoever starts it after that finds nothing that is still of use.
+    assert program.main(["lvs_heartbeat.py", "release"]) == 0
+    assert ("192.168.1.110/32", "eth1") not in host.addresses
 
 
 def test_daemons_follow_the_group(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
