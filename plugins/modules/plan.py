@@ -66,15 +66,23 @@ parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes;
       a director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
-      C(config), C(restrict), C(additions_first), C(daemons) and C(module_options); directors and routers have
+      C(config), C(restrict), C(additions_first), C(daemons), C(held) and C(module_options); directors and routers have
       C(firewall), which is what M(linuxvirtualserver.lvs.firewall) takes.
+    - A director's C(failover) is null, or what keepalived or heartbeat move - C(backend), C(node) and C(nodes),
+      C(instances) (addresses that move together, by preferred director and family, with C(priority), C(router_id),
+      C(interface), C(source) and C(peers)), C(groups) of instances, C(failback), C(fencing), C(secret) (whether there is
+      one; never the secret), C(vrrp) or C(heartbeat), and C(sync).
+    - A director's C(health) is null, or what keepalived or ldirectord check - C(backend) and C(services), which are the
+      records of C(director.config) with C(name), C(health) (every key resolved) and C(sorry_server).
   returned: success
   type: dict
   sample:
     director:
       roles: [director]
       network: {modules: [ip_vs, ip_vs_wlc], sysctls: [], devices: [], addresses: [], routes: [], rules: []}
-      director: {owner: static, config: [], restrict: [], daemons: [], module_options: {}}
+      director: {owner: static, config: [], restrict: [], daemons: [], held: [], module_options: {}}
+      failover: null
+      health: null
       firewall: {marks: [], unmarked: [], untracked: [], masquerade: [], clamps: [], filter: null}
 hosts:
   description: The hosts of this play, which C(--limit) may have narrowed.
@@ -83,10 +91,12 @@ hosts:
   elements: str
   sample: [director, rs1, rs2, client]
 probe:
-  description: What a client can prove, for M(linuxvirtualserver.lvs.vip_probe), with the director's MAC addresses.
+  description: What a client can prove, for M(linuxvirtualserver.lvs.vip_probe), with the MAC addresses of the directors
+    that may hold a VIP; C(patience) is after how many seconds one does, at most.
   returned: success
   type: dict
   sample:
     vips: [{address: 192.168.1.110, director: director, macs: ["52:54:00:00:00:01"]}]
     services: [{address: 192.168.1.110, port: 80, protocol: tcp}]
+    patience: 0
 """

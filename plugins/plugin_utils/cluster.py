@@ -30,7 +30,7 @@ class Plan:
     """`parts` by host, what clients can `probe`, and the `mistakes` that forbid to use either."""
 
     parts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    probe: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {"vips": [], "services": []})
+    probe: dict[str, Any] = field(default_factory=lambda: {"vips": [], "services": [], "patience": 0})
     mistakes: Mistakes = field(default_factory=Mistakes)
     warnings: list[str] = field(default_factory=list)
 
@@ -334,6 +334,7 @@ class _Compiler:
             ports = [SYNC_PORT if sync is None else sync.get("port", SYNC_PORT)]
             if failover.floating:
                 part = self.failovers[machine.name] = parts.compiled(machine)
+                self.plan.probe["patience"] = max(self.plan.probe["patience"], parts.patience(machine))
                 self.daemons[machine.name] = parts.daemons(machine)
                 ports.append(part["heartbeat"]["udpport"] if part["heartbeat"] else HEARTBEAT_PORT)
             elif sync is not None:
@@ -689,6 +690,11 @@ class _Compiler:
                 "additions_first": bool(compiled["firewall"]["marks"])
                 or bool((machine.facts or {}).get("firewall", {}).get("ours")),
                 "daemons": self.daemons.get(host, []),
+                "held": [
+                    {"address": entry["address"], "device": entry["device"]}
+                    for instance in self.failovers.get(host, {}).get("instances", ())
+                    for entry in instance["addresses"]
+                ],
                 "module_options": self._module_options(machine),
             }
             compiled["failover"] = self.failovers.get(host)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ from .mistakes import Mistakes
 from .realservers import Cluster
 
 PREFERRED, OTHERS = 150, 100
+SOME_SECONDS = 5
 # By preferred director, its networks with their entries of the part.
 Held = list[tuple[str, list[tuple[IPNetwork, dict[str, Any]]]]]
 MAX_ROUTER_ID = 255
@@ -172,6 +174,14 @@ class FailoverParts:
             "heartbeat": None if keepalived else self._heartbeat(director),
             "sync": self.sync(director),
         }
+
+    def patience(self, director: Machine) -> int:
+        """Whole seconds after which the VIPs are held, whoever was there before: a sign of life is missed, and some."""
+        name = director.name
+        if self.failover.backend == "keepalived":
+            # Three adverts, and a part of one by priority.
+            return math.ceil(4 * self.failover.vrrp[name]["advert"]) + SOME_SECONDS
+        return math.ceil(self.failover.heartbeat[name]["deadtime"]) + SOME_SECONDS
 
     def group(self, home: str) -> str:
         """What is preferred on one director; the default one's name stays when others come."""

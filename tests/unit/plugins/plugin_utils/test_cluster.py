@@ -377,12 +377,13 @@ def test_an_empty_list_of_services_empties_the_director() -> None:
             "restrict": [],
             "additions_first": False,
             "daemons": [],
+            "held": [],
             "module_options": {},
         },
         "failover": None,
         "health": None,
     }
-    assert plan.probe == {"vips": [], "services": []}
+    assert plan.probe == {"vips": [], "services": [], "patience": 0}
 
 
 def test_the_ground_is_laid_without_vips_and_with_the_inside_address() -> None:

@@ -233,6 +233,21 @@ def test_the_proof_accepts_any_director() -> None:
     assert not proof_mistakes(plan.probe, {"results": [answer], "services": []}, "client")
 
 
+def test_how_long_it_may_take_until_a_vip_is_held() -> None:
+    assert plan_of().probe["patience"] == 0
+    assert plan_of(**pair({**KEEPALIVED, "lvs_vrrp": {"advert": 0.1}})).probe["patience"] == 6
+    assert plan_of(**pair({**HEARTBEAT, "lvs_heartbeat": {"deadtime": 20}})).probe["patience"] == 25
+
+
+def test_what_the_director_forgets_once_it_is_held() -> None:
+    plan = plan_of([service(forwarding="nat")], **pair({**KEEPALIVED, "lvs_inside": INSIDE}))
+    assert plan.parts["standby"]["director"]["held"] == [
+        {"address": f"{VIP}/32", "device": "eth1"},
+        {"address": INSIDE, "device": "eth2"},
+    ]
+    assert plan_of().parts["director"]["director"]["held"] == []
+
+
 # ------------------------------------------------------------------ NAT pairs
 
 

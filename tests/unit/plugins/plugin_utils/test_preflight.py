@@ -187,4 +187,5 @@ def test_the_plan_promises_what_a_client_can_check() -> None:
             {"address": VIP6, "port": 80, "protocol": "tcp"},
             {"address": VIP, "port": 53, "protocol": "tcp"},
         ],
+        "patience": 0,
     }
