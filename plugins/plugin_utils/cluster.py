@@ -5,24 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .behaviour import dos_settings, reuse_mode
-from .failover import HEARTBEAT_PORT, SYNC_PORT, Failover, read_failover
-from .failover_part import FailoverParts, Moving, check_router_ids
+from .exclusions import check_keys
+from .failover import HEARTBEAT_PORT, SYNC_PORT, read_failover
+from .failover_part import FailoverParts, Moving, active_first, check_router_ids, check_sync, daemons_by_hand
 from .firewall_part import FirewallPart, read_filter
-from .health import refusals, resolve
-from .host_variables import check_machine, dos_profile, edges, listing, route_table
+from .health import checked, version_of
+from .host_variables import check_machine, dos_profile, listing, route_table
 from .inventory import Inventory
 from .machines import Link, Machine, family
-from .marks import contradictions
 from .mistakes import Mistakes
 from .parts import HEADERS, TUNNEL_OVERHEAD, NetworkPart
+from .proof import promise
 from .realservers import Cluster, Realservers
-from .services import FTP_CONTROL, Entry, Service, read_services
+from .services import Entry, Service, read_services
 
 
 @dataclass
@@ -71,7 +72,7 @@ class _Compiler:
             self.parts[machine.name].route_table = route_table(machine, self.mistakes)
             read_filter(self.firewalls[machine.name], self.mistakes)
         clusters = self._clusters()
-        self._check_keys(clusters)
+        check_keys(clusters, self.machines.values(), self.mistakes)
         for cluster in clusters:
             self._compile_cluster(cluster)
         check_router_ids(
@@ -106,7 +107,7 @@ class _Compiler:
                 )
             failover = read_failover(name, directors, self.mistakes)
             if services:
-                directors = self._active_first(name, directors, services, failover)
+                directors = active_first(name, directors, services, failover, self.mistakes)
             cluster = Cluster(name, directors, services, failover)
             clusters.append(cluster)
             self.vips |= {vip for service in services for vip in service.vips}
@@ -118,112 +119,28 @@ class _Compiler:
                 machine.links = [link for link in machine.links if link.address not in held]
         return clusters
 
-    def _active_first(
-        self, name: str, directors: list[Machine], services: list[Service], failover: Failover
-    ) -> list[Machine]:
-        """Which of several directors holds the VIPs, or is preferred for them."""
-        names = [machine.name for machine in directors]
-        where = f"cluster {name}: {', '.join(names)}"
-        if failover.floating:
-            return sorted(directors, key=lambda machine: machine.name != (failover.active or names[0]))
-        if len(directors) == 1:
-            return directors
-        if failover.backend == "none":
-            self.mistakes.append(
-                f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Set"
-                " lvs_failover: keepalived or heartbeat (or manual, and name in lvs_active the one that is to hold the"
-                " VIPs), or keep one director, or give each its own lvs_cluster and services."
-            )
-            return directors
-        active = {failover.active}
-        if not active <= set(names):
-            self.mistakes.append(
-                f"{where}: lvs_active must be the name of one of them, the same for all; put it into the group."
-            )
-            return directors
-        for service in services:
-            if service.active not in (None, *active):
-                self.mistakes.append(
-                    f"{where}: service {service.name}: active {service.active} under lvs_failover manual, where"
-                    f" {failover.active} holds every VIP; leave it out, or use keepalived or heartbeat."
-                )
-            if any(entry.forwarding == "nat" for entry in service.entries):
-                self.mistakes.append(
-                    f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
-                    " inside address, which does not move with lvs_active; use dr or tun, or one director."
-                )
-        return sorted(directors, key=lambda machine: machine.name not in active)
-
-    def _check_keys(self, clusters: list[Cluster]) -> None:
-        """One VIP belongs to one cluster, one VIP, protocol and port to one service, and no VIP is a machine's own."""
-        keys: dict[tuple[IPAddress, str, int], str] = {}
-        homes: dict[IPAddress, str] = {}
-        for cluster in clusters:
-            for service in cluster.services:
-                for vip in service.vips:
-                    if homes.setdefault(vip, cluster.name) != cluster.name:
-                        self.mistakes.append(
-                            f"VIP {vip} is in cluster {homes[vip]} and in cluster {cluster.name}; one director holds a"
-                            " VIP, so give each cluster its own."
-                        )
-                    for protocol in service.protocols:
-                        for port in service.ports if not service.fwmark else ():
-                            first = keys.setdefault((vip, protocol, port), service.name)
-                            if first != service.name:
-                                self.mistakes.append(
-                                    f"service {service.name}: {protocol} {vip} port {port} is already in service"
-                                    f" {first}; every VIP, protocol and port belongs to one service."
-                                )
-            self._check_marks(cluster)
-        self._check_links()
-
-    def _check_marks(self, cluster: Cluster) -> None:
-        """One mark, one service; one packet, one mark; and a packet that is marked does not reach its VIP's service."""
-        named: dict[int, str] = {}
-        rules = [(service.name, service.fwmark, rule) for service in cluster.services for rule in service.marks]
-        for service in cluster.services:
-            if service.fwmark and named.setdefault(service.fwmark, service.name) != service.name:
-                self.mistakes.append(
-                    f"services {named[service.fwmark]} and {service.name} both have fwmark {service.fwmark}; give each"
-                    " its own, or list what both shall get under marks of one."
-                )
-        self.mistakes += contradictions(rules)
-        for service in cluster.services:
-            if service.fwmark:
-                continue
-            for name, mark, rule in rules:
-                if not rule.limited and any(rule.meets(wanted) for wanted in service.wanted):
-                    self.mistakes.append(
-                        f"service {service.name}: fwmark {mark} of service {name} marks packets to the same VIP and"
-                        " port, and the kernel asks for the mark first (HOWTO 18.9), so this service would get none of"
-                        " them; give it other ports or VIPs, or limit the mark to some clients (sources, interface)."
-                    )
-
-    def _check_links(self) -> None:
-        for machine in self.machines.values():
-            for link in machine.links:
-                for vip in sorted(self.vips & edges(link.network)):
-                    self.mistakes.append(
-                        f"VIP {vip} is the network's own or the broadcast address of {link.network.cidr};"
-                        " choose an address of a host."
-                    )
-                if link.address in self.vips and not link.is_host_route:
-                    self.mistakes.append(
-                        f"VIP {link.address} is the address of {machine.name} on {link.interface} with the network's"
-                        " prefix; a VIP is an address of its own, held by the director as /32 or /128."
-                    )
-
     # ------------------------------------------------------------------ one cluster
 
     def _compile_cluster(self, cluster: Cluster) -> None:
         self._inside_addresses(cluster)
         table: list[dict[str, Any]] = []
-        checked: list[dict[str, Any]] = []
+        asked: list[dict[str, Any]] = []
+        local = [str(link.address) for director in cluster.directors for link in director.links]
         for service in cluster.services:
             records = self._compile_service(cluster, service)
             table += records
             if cluster.failover.health != "none":
-                checked += self._checked(cluster, service, records)
+                asked += [
+                    checked(
+                        cluster.failover.health,
+                        cluster.failover.common,
+                        service,
+                        {**record, "sorry_server": self._sorry_server(cluster, service, record)},
+                        local,
+                        self.mistakes,
+                    )
+                    for record in records
+                ]
             elif service.sorry_server:
                 self.plan.warnings.append(
                     f"service {service.name}: sorry_server answers only where lvs_health says who checks the"
@@ -231,7 +148,7 @@ class _Compiler:
                 )
         for director in cluster.directors:
             self.tables.setdefault(director.name, []).extend(table)
-            self.checked.setdefault(director.name, []).extend(checked)
+            self.checked.setdefault(director.name, []).extend(asked)
             if cluster.services:
                 self._behaviour(director, cluster)
         if cluster.services and (cluster.failover.floating or cluster.standbys):
@@ -253,7 +170,7 @@ class _Compiler:
                     self.parts[holder].floating(vip)
                 else:
                     self.parts[holder].director_vip(vip, device)
-            self._probe(holders, service, vip, devices)
+            promise(self.plan.probe, holders, service, vip, devices)
         records = []
         for targets in self._targets(service):
             members = self._members(cluster, service, targets)
@@ -325,7 +242,7 @@ class _Compiler:
     def _pair(self, cluster: Cluster, table: list[dict[str, Any]]) -> None:
         """What directors that stand in for one another are to each other: who moves what, who tells whom."""
         failover, moving = cluster.failover, self.moving[cluster.name]
-        self._check_sync(cluster, table, moving)
+        check_sync(cluster, table, moving, self.mistakes)
         if failover.floating:
             order = self.inventory.directors
             parts = FailoverParts(cluster, moving, self._device, order, self.mistakes, self.plan.warnings)
@@ -338,77 +255,23 @@ class _Compiler:
                 self.daemons[machine.name] = parts.daemons(machine)
                 ports.append(part["heartbeat"]["udpport"] if part["heartbeat"] else HEARTBEAT_PORT)
             elif sync is not None:
-                role = "backup" if machine in cluster.standbys else "master"
                 vips = [vip for service in cluster.services for vip in service.vips]
                 device = self._vip_interface(machine, vips[0]) if vips else None
-                found = {key: value for key, value in sync.items() if key not in ("threshold", "period")}
-                self.daemons[machine.name] = [{"role": role, **({"interface": device} if device else {}), **found}]
+                self.daemons[machine.name] = daemons_by_hand(cluster, machine, device)
             others = [other for other in cluster.directors if other is not machine]
             peers = [link.address for other in others for link in other.links if link.address not in self.vips]
             self.firewalls[machine.name].pair(peers, ports)
 
-    def _check_sync(self, cluster: Cluster, table: list[dict[str, Any]], moving: Moving) -> None:
-        """What synchronisation cannot do, and what cannot do without (HOWTO 9.1, 31)."""
-        where = f"cluster {cluster.name}"
-        synchronised = any(cluster.failover.sync.values())
-        several = len(set(moving.homes.values())) > 1
-        for row in table if synchronised else ():
-            six = row.get("family", "ipv6" if ":" in str(row.get("address")) else "ipv4") == "ipv6"
-            if any((":" in member["address"]) != six for member in row["realservers"]):
-                self.mistakes.append(
-                    f"{where}: {row.get('address') or 'fwmark ' + row['fwmark']} has realservers of another family (a"
-                    " tunnel between families), and the kernel synchronises no connections while there is such a"
-                    " service (HOWTO 31); set lvs_sync: false, or give it realservers of its own family."
-                )
-        if not cluster.serving or not cluster.standbys:
-            return
-        serving = " and ".join(sorted(cluster.serving))
-        if not synchronised:
-            self.mistakes.append(
-                f"{where}: lvs_sync is false, and {serving} direct and serve in turn: without the backup daemon the"
-                " director that waits would direct what it is to serve, and packets go to and fro for ever (HOWTO 9.1);"
-                " leave lvs_sync out, or take the director out of the realservers."
-            )
-        elif several:
-            self.mistakes.append(
-                f"{where}: services are active on several directors, and {serving} serve, too: such a director has to"
-                " direct and must not (backup_only) at once, or packets go to and fro for ever (HOWTO 9.1); use one"
-                " active for all, or realservers that direct nothing."
-            )
-
     def _device(self, director: Machine, network: IPNetwork, kind: str) -> str | None:
         return self._vip_interface(director, network.ip) if kind == "vip" else self._inside_device(director, network)
 
-    def _checked(
-        self, cluster: Cluster, service: Service, records: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        """The records with what their realservers are asked, and who answers when none is left."""
-        backend = cluster.failover.health
-        local = [str(link.address) for director in cluster.directors for link in director.links]
-        found = []
-        for record in records:
-            six = record.get("family", "ipv6" if ":" in str(record.get("address")) else "ipv4") == "ipv6"
-            protocols = {protocol for rule in service.marks for protocol in rule.protocols or ("tcp",)}
-            protocol = record.get("protocol") or ("tcp" if "tcp" in protocols else min(protocols, default="tcp"))
-            asked = {
-                **record,
-                "name": service.name,
-                "health": resolve(service, protocol, record.get("port", 0), cluster.failover.common, self.mistakes),
-                "sorry_server": self._sorry_server(cluster, service, record, 6 if six else 4),
-            }
-            self.mistakes += [
-                f"service {service.name}: {sentence}"
-                for sentence in refusals(backend, asked, family(6 if six else 4), local)
-            ]
-            found.append(asked)
-        return found
-
     def _sorry_server(
-        self, cluster: Cluster, service: Service, record: Mapping[str, Any], version: int
+        self, cluster: Cluster, service: Service, record: Mapping[str, Any]
     ) -> dict[str, Any] | None:
+        """Who answers for a record when no realserver is left, prepared as a realserver is."""
         entry = service.sorry_server
-        targets = [targets for targets in self._targets(service) if targets[0].version == version]
-        if entry is None or not targets:
+        targets = [targets for targets in self._targets(service) if targets[0].version == version_of(record)]
+        if entry is None:
             return None
         host = entry.value if entry.kind == "host" else None
         if host is not None and not self.addresses.hosts(service, entry):
@@ -416,6 +279,11 @@ class _Compiler:
         rip = self.addresses.rip(cluster, service, entry, host, targets[0][0].ip)
         if rip is None:
             return None
+        if host is None and (owner := self.addresses.owner_of(rip)) is not None:
+            self.mistakes.append(
+                f"service {service.name}: sorry_server {rip} is an address of host {owner}, which nothing would"
+                f" configure for this service; write host: {owner}."
+            )
         for target in (target for group in targets for target in group):
             self._prepare(cluster, service, entry, host, rip, target)
         port = record.get("port", 0) if entry.port is None else entry.port
@@ -639,23 +507,6 @@ class _Compiler:
             record["persistence"] = persistence
         return record
 
-    def _probe(
-        self, directors: Sequence[Machine], service: Service, vip: IPAddress, devices: Mapping[str, str]
-    ) -> None:
-        """What a client can see: who answers for the VIP, any director that may hold it, and that its TCP ports do."""
-        interfaces = [machine.interface(devices[machine.name]) for machine in directors if machine.name in devices]
-        macs = list(dict.fromkeys(str(interface["mac"]) for interface in interfaces if interface))
-        known = {item["address"] for item in self.plan.probe["vips"]}
-        if not service.vip_less and str(vip) not in known:
-            names = " or ".join(machine.name for machine in directors)
-            self.plan.probe["vips"].append({"address": str(vip), "director": names, "macs": macs})
-        if all(entry.weight == 0 for entry in service.entries):
-            return
-        for port in _probed_ports(service, vip):
-            probed = {"address": str(vip), "port": port, "protocol": "tcp"}
-            if probed not in self.plan.probe["services"]:
-                self.plan.probe["services"].append(probed)
-
     # ------------------------------------------------------------------ one host
 
     def _compile_part(self, host: str, machine: Machine) -> None:
@@ -720,14 +571,3 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
     if "fwmark" in row:
         return (1, int(row["fwmark"]), row["family"], 0)
     return (0, row["protocol"], row["address"], row["port"])
-
-
-def _probed_ports(service: Service, vip: IPAddress) -> Iterable[int]:
-    """The TCP ports of a VIP that every client can ask; a range is not one, nor is what only some clients reach."""
-    for rule in service.wanted:
-        if "tcp" not in rule.protocols or rule.limited or not any(vip in target for target in rule.targets):
-            continue
-        if service.ftp:
-            yield FTP_CONTROL
-        else:
-            yield from (low for low, high in rule.ports if low == high)

@@ -11,16 +11,56 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .addresses import AddrFormatError, IPAddress, IPNetwork
+from .failover import Failover
+from .health import version_of
 from .host_variables import listing
 from .machines import Link, Machine, family
 from .mistakes import Mistakes
 from .realservers import Cluster
+from .services import Service
 
 PREFERRED, OTHERS = 150, 100
 SOME_SECONDS = 5
 # By preferred director, its networks with their entries of the part.
 Held = list[tuple[str, list[tuple[IPNetwork, dict[str, Any]]]]]
 MAX_ROUTER_ID = 255
+
+
+def active_first(
+    name: str, directors: list[Machine], services: list[Service], failover: Failover, mistakes: Mistakes
+) -> list[Machine]:
+    """Which of several directors holds the VIPs, or is preferred for them."""
+    names = [machine.name for machine in directors]
+    where = f"cluster {name}: {', '.join(names)}"
+    if failover.floating:
+        return sorted(directors, key=lambda machine: machine.name != (failover.active or names[0]))
+    if len(directors) == 1:
+        return directors
+    if failover.backend == "none":
+        mistakes.append(
+            f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Set"
+            " lvs_failover: keepalived or heartbeat (or manual, and name in lvs_active the one that is to hold the"
+            " VIPs), or keep one director, or give each its own lvs_cluster and services."
+        )
+        return directors
+    active = {failover.active}
+    if not active <= set(names):
+        mistakes.append(
+            f"{where}: lvs_active must be the name of one of them, the same for all; put it into the group."
+        )
+        return directors
+    for service in services:
+        if service.active not in (None, *active):
+            mistakes.append(
+                f"{where}: service {service.name}: active {service.active} under lvs_failover manual, where"
+                f" {failover.active} holds every VIP; leave it out, or use keepalived or heartbeat."
+            )
+        if any(entry.forwarding == "nat" for entry in service.entries):
+            mistakes.append(
+                f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
+                " inside address, which does not move with lvs_active; use dr or tun, or one director."
+            )
+    return sorted(directors, key=lambda machine: machine.name not in active)
 
 
 class Moving:
@@ -320,6 +360,43 @@ class FailoverParts:
             "group": None if self.both else self.group(self.default),
             "both": self.both,
         }
+
+
+def check_sync(cluster: Cluster, table: Iterable[Mapping[str, Any]], moving: Moving, mistakes: Mistakes) -> None:
+    """What synchronisation cannot do, and what cannot do without (HOWTO 9.1, 31)."""
+    where = f"cluster {cluster.name}"
+    synchronised = any(cluster.failover.sync.values())
+    several = len(set(moving.homes.values())) > 1
+    for row in table if synchronised else ():
+        if any((":" in member["address"]) != (version_of(row) == 6) for member in row["realservers"]):
+            mistakes.append(
+                f"{where}: {row.get('address') or 'fwmark ' + row['fwmark']} has realservers of another family (a"
+                " tunnel between families), and the kernel synchronises no connections while there is such a"
+                " service (HOWTO 31); set lvs_sync: false, or give it realservers of its own family."
+            )
+    if not cluster.serving or not cluster.standbys:
+        return
+    serving = " and ".join(sorted(cluster.serving))
+    if not synchronised:
+        mistakes.append(
+            f"{where}: lvs_sync is false, and {serving} direct and serve in turn: without the backup daemon the"
+            " director that waits would direct what it is to serve, and packets go to and fro for ever (HOWTO 9.1);"
+            " leave lvs_sync out, or take the director out of the realservers."
+        )
+    elif several:
+        mistakes.append(
+            f"{where}: services are active on several directors, and {serving} serve, too: such a director has to"
+            " direct and must not (backup_only) at once, or packets go to and fro for ever (HOWTO 9.1); use one"
+            " active for all, or realservers that direct nothing."
+        )
+
+
+def daemons_by_hand(cluster: Cluster, machine: Machine, device: str | None) -> list[dict[str, Any]]:
+    """The active director sends its connections, the others take them."""
+    sync = cluster.failover.sync[machine.name] or {}
+    found = {key: value for key, value in sync.items() if key not in ("threshold", "period")}
+    role = "backup" if machine in cluster.standbys else "master"
+    return [{"role": role, **({"interface": device} if device else {}), **found}]
 
 
 def check_router_ids(

@@ -123,6 +123,30 @@ def _only_port(service: Service, protocol: str) -> int | None:
     return low if low == high else None
 
 
+def version_of(record: Mapping[str, Any]) -> int:
+    """The family of a record of the table, 4 or 6."""
+    if "fwmark" in record:
+        return 6 if record["family"] == "ipv6" else 4
+    return 6 if ":" in record["address"] else 4
+
+
+def checked(
+    backend: str,
+    common: Health,
+    service: Service,
+    record: Mapping[str, Any],
+    local: Sequence[str],
+    mistakes: Mistakes,
+) -> dict[str, Any]:
+    """A record of the table, with its sorry server, and what its realservers are asked."""
+    marked = {protocol for rule in service.marks for protocol in rule.protocols or ("tcp",)}
+    protocol = record.get("protocol") or ("tcp" if "tcp" in marked else min(marked, default="tcp"))
+    health = resolve(service, protocol, record.get("port", 0), common, mistakes)
+    found = {**record, "name": service.name, "health": health}
+    mistakes += [f"service {service.name}: {sentence}" for sentence in _refusals(backend, found, local)]
+    return found
+
+
 # ------------------------------------------------------------------ what a program cannot
 
 KEEPALIVED_SCHEDULERS = (
@@ -131,14 +155,14 @@ KEEPALIVED_SCHEDULERS = (
 KEEPALIVED_WEIGHT = 65535
 
 
-def refusals(backend: str, record: Mapping[str, Any], family: str, local: Sequence[str]) -> Iterable[str]:
+def _refusals(backend: str, record: Mapping[str, Any], local: Sequence[str]) -> Iterable[str]:
     """What the program has no word for, in a record of the health part; `local` are the directors' own addresses."""
     if any(member["weight"] == "keep" for member in record["realservers"]):
         yield f"weight keep: {backend} sets the weights, so nobody else's can be kept; write a number."
     if backend == "keepalived":
         yield from _beyond_keepalived(record)
     elif backend == "ldirectord":
-        yield from _beyond_ldirectord(record, family, local)
+        yield from _beyond_ldirectord(record, f"ipv{version_of(record)}", local)
 
 
 def _beyond_keepalived(record: Mapping[str, Any]) -> Iterable[str]:
