@@ -227,7 +227,7 @@ class _Compiler:
         if firewall.conntrack:
             part.sysctl("net.ipv4.vs.conntrack", 1)
         sync = cluster.failover.sync[director.name]
-        if sync and (cluster.standbys or cluster.failover.floating):
+        if sync and cluster.standbys:
             part.sysctl("net.ipv4.vs.sync_threshold", sync["threshold"])
             if sync["period"]:
                 part.sysctl("net.ipv4.vs.sync_refresh_period", sync["period"])

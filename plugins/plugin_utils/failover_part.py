@@ -347,7 +347,7 @@ class FailoverParts:
     def sync(self, director: Machine) -> dict[str, Any] | None:
         """What the synchronisation daemons are started with; `group` is what they follow."""
         found = self.failover.sync[director.name]
-        if found is None:
+        if found is None or len(self.nodes) == 1:
             return None
         held = [entry for _home, entries in self.held[director.name] for _network, entry in entries]
         return {

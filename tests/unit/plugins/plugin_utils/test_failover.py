@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _firewall_model, _network_model
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_settings_run import parse_daemons
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import keepalived_config
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.preflight import proof_mistakes
 from tests.howto import DIP, GATEWAYS, LINKS, VIP, VIP6, facts, mistakes_of, plan_of, service
@@ -246,6 +247,14 @@ def test_what_the_director_forgets_once_it_is_held() -> None:
         {"address": INSIDE, "device": "eth2"},
     ]
     assert plan_of().parts["director"]["director"]["held"] == []
+
+
+def test_a_single_director_waits_for_its_second() -> None:
+    plan = plan_of(variables={"director": {**KEEPALIVED, "lvs_health": "keepalived"}})
+    (instance,) = failover(plan)["instances"]
+    assert (instance["peers"], instance["priority"], failover(plan)["sync"]) == ([], 150, None)
+    assert plan.parts["director"]["director"]["daemons"] == [] and "sync_threshold" not in sysctls(plan)
+    assert keepalived_config.render(plan.parts["director"])
 
 
 # ------------------------------------------------------------------ NAT pairs
