@@ -33,6 +33,9 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "dns": 53}
 DNS_TYPES = ("A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA")
 SYNC_OPTIONS = {"id": "syncid", "maxlen": "maxlen", "port": "port", "ttl": "ttl", "group": "multicast"}
 LIFE_SIGN = "lvs_life_sign"
+# What is written into this file is added to the priorities of this director, and below -253 it gives its VIPs up and
+# takes none; failover.yml writes it. It is gone after a boot.
+STANDBY, STANDBY_FILE = "lvs_standby", "/run/lvs-standby"
 
 Lines = Iterator[str]
 
@@ -143,6 +146,7 @@ def _failover(failover: Mapping[str, Any], secret_file: str) -> Lines:
         yield from _block(f"vrrp_script {_word(script['name'], 'lvs_vrrp: track_scripts')}", _script(script))
     if vrrp.get("watchdog"):
         yield from _block(f"vrrp_script {LIFE_SIGN}", _life_sign(vrrp["watchdog"]))
+    yield from _block(f"track_file {STANDBY}", (f'file "{STANDBY_FILE}"', "weight 1", "init_file 0"))
     watched = dict.fromkeys(item["group"] for item in failover["instances"])
     for number, name in enumerate(watched):
         members = [item for item in failover["instances"] if item["group"] == name]
@@ -185,6 +189,7 @@ def _tracking(vrrp: Mapping[str, Any], members: Iterable[Mapping[str, Any]], fir
         yield from _block("track_interface", interfaces)
     if scripts:
         yield from _block("track_script", scripts)
+    yield from _block("track_file", [STANDBY])
 
 
 def _notify(vrrp: Mapping[str, Any]) -> Lines:

@@ -295,6 +295,14 @@ def test_groups_move_together_and_one_alone_is_no_group() -> None:
     assert re.search(r"vrrp_instance .*track_interface .*track_script {\n *lvs_life_sign", alone, re.DOTALL)
 
 
+@pytest.mark.parametrize("name", ["watched, one instance", "active/active"])
+def test_whatever_is_moved_can_be_told_to_stand_by(name: str) -> None:
+    part = EXAMPLES[name]
+    text = render(part)
+    assert len(re.findall(r"    track_file {\n *lvs_standby", text)) == len(part["failover"]["groups"])
+    assert "track_file lvs_standby {" in statements(text)
+
+
 def test_one_life_sign_for_two_groups() -> None:
     text = render(EXAMPLES["active/active"])
     assert text.count("lvs_life_sign") == 2  # its definition, and whoever watches it
