@@ -1,0 +1,194 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who does what in which order when directors change over: the play of site.yml, with every role's call only told.
+
+What the roles do there is tested where they are; this is about nothing being taken away under a program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import compile_plan
+from tests.howto import GATEWAYS, VIP, facts, inventory, service
+
+ROOT = Path(__file__).resolve().parents[3]
+ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+STANDBY = {"mgmt0": ["10.255.0.11/24"], "eth1": ["192.168.1.11/24"], "eth2": ["10.1.1.11/24"]}
+SECRET = {"lvs_failover_secret": "secret"}
+# What an earlier run, without a program, had set on a director.
+OURS = [{"section": "addresses", "address": f"{VIP}/32", "device": "eth1"}, {"section": "sysctls", "key": "net.a"}]
+
+
+def told(task: dict[str, Any]) -> dict[str, Any]:
+    """A task that says that it would have run in place of one that would change the machine."""
+    kept: dict[str, Any] = {key: task[key] for key in ("name", "vars", "when") if key in task}
+    for name in ("ansible.builtin.include_role", "ansible.builtin.import_role"):
+        if name in task:
+            role = task[name]["name"].rpartition(".")[2]
+            state = f"{{{{ {role}_state | default('present') }}}}"
+            return {**kept, "ansible.builtin.debug": {"msg": f"STEP {{{{ inventory_hostname }}}} {role} {state}"}}
+    if "ansible.builtin.find" in task:
+        return {**kept, "ansible.builtin.set_fact": {"lvs_programs": "{{ {'files': test_files} }}"}}
+    if "ansible.builtin.wait_for" in task:
+        return {**kept, "ansible.builtin.debug": {"msg": "STEP {{ inventory_hostname }} wait"}}
+    if "ansible.builtin.command" in task:
+        return {**task, "ansible.builtin.command": {"argv": ["echo", "{{ hostvars[item].test_holds }}"]}}
+    return task
+
+
+def steps(
+    directory: Path,
+    common: Mapping[str, Any],
+    programs: Mapping[str, list[str]] | None = None,
+    ours: Mapping[str, list[dict[str, Any]]] | None = None,
+    holds: str = f"3: eth1    inet {VIP}/32 scope global eth1",
+    directors: tuple[str, ...] = ("director", "standby"),
+) -> tuple[list[str], str]:
+    """The steps in their order, and what Ansible said."""
+    plan = compile_plan(
+        inventory(
+            [service(realservers=[{"host": "rs1"}])],
+            directors=list(directors),
+            variables={host: dict(common) for host in directors},
+            seen={"standby": facts(STANDBY, GATEWAYS["director"][:1])},
+        )
+    )
+    assert not plan.mistakes, plan.mistakes
+    play = next(
+        play
+        for play in yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+        if play["name"] == "Directors change over"
+    )
+    # The first task is about realservers.
+    play.update(hosts="all", become=False, tasks=[told(task) for task in play["tasks"][1:]])
+    hosts = {
+        host: {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "preflight_plan": {"parts": plan.parts, "probe": plan.probe},
+            "director_applied": {"leaving": (ours or {}).get(host, [])},
+            "test_files": [{"path": f"/var/lib/lvs/{name}"} for name in (programs or {}).get(host, [])],
+            "test_holds": holds,
+        }
+        for host in directors
+    }
+    (directory / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    (directory / "play.yml").write_text(yaml.safe_dump([play], sort_keys=False), encoding="utf-8")
+    done = subprocess.run(
+        [ANSIBLE_PLAYBOOK, "--forks", "1", "-i", directory / "hosts.json", directory / "play.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    found = re.findall(r"msg: STEP (.*)", done.stdout)
+    return found, "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def both(*names: str) -> list[str]:
+    return [f"{host} {name}" for name in names for host in ("director", "standby")]
+
+
+def test_one_director_without_programs(tmp_path: Path) -> None:
+    found, said = steps(tmp_path, {}, directors=("director",), ours={"director": OURS})
+    assert not said
+    assert found == ["director director written", "director director announced"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first run", "second run"])
+def test_a_pair_by_keepalived(tmp_path: Path, again: bool) -> None:
+    there = {host: ["keepalived"] for host in ("director", "standby") if again}
+    found, said = steps(tmp_path, {"lvs_failover": "keepalived", "lvs_health": "keepalived"}, there)
+    assert not said
+    assert found == both("keepalived prepared", "director written", "director announced", "keepalived present")
+
+
+def test_a_pair_by_heartbeat(tmp_path: Path) -> None:
+    found, said = steps(tmp_path, {"lvs_failover": "heartbeat", "lvs_health": "ldirectord", **SECRET})
+    assert not said
+    assert found == both("ldirectord present", "director written", "director announced", "heartbeat present")
+
+
+def test_a_second_director_joins_one_that_serves(tmp_path: Path) -> None:
+    """keepalived takes away what it finds; so the one that serves starts it when the other one has the VIPs."""
+    found, said = steps(tmp_path, {"lvs_failover": "keepalived"}, ours={"director": OURS})
+    assert not said
+    assert found == [
+        *both("director written", "director announced"),
+        "standby keepalived present",
+        "director wait",
+        "director keepalived present",
+        # Or "drop the old way" would take the VIP away under keepalived.
+        "director director relieved",
+    ]
+
+
+@pytest.mark.parametrize("holds", ["", f"1: lo    inet {VIP}/32 scope global lo"], ids=["nowhere", "hidden"])
+def test_a_second_director_that_does_not_take_over(tmp_path: Path, holds: str) -> None:
+    found, said = steps(tmp_path, {"lvs_failover": "keepalived"}, ours={"director": OURS}, holds=holds)
+    assert f"none of them has taken {VIP}/32 after 9 seconds, so director keeps it" in " ".join(said.split())
+    assert found[-2:] == ["standby keepalived present", "director wait"]
+
+
+def test_alone_and_by_keepalived(tmp_path: Path) -> None:
+    found, said = steps(tmp_path, {"lvs_failover": "keepalived"}, ours={"director": OURS}, directors=("director",))
+    assert not said
+    assert found[2:] == ["director keepalived present", "director director relieved"]
+
+
+def test_from_keepalived_to_heartbeat(tmp_path: Path) -> None:
+    there = {host: ["keepalived"] for host in ("director", "standby")}
+    found, said = steps(tmp_path, {"lvs_failover": "heartbeat", **SECRET}, there)
+    assert not said
+    assert found == both(
+        "keepalived prepared", "director written", "keepalived absent", "director announced", "heartbeat present"
+    )
+
+
+def test_back_to_one_director(tmp_path: Path) -> None:
+    """The VIPs are given up right before they are set."""
+    found, said = steps(
+        tmp_path, {}, {"director": ["heartbeat", "keepalived", "ldirectord"]}, directors=("director",)
+    )
+    assert not said
+    assert [step.removeprefix("director ") for step in found] == [
+        "keepalived prepared",
+        "ldirectord present",
+        "director written",
+        "heartbeat absent",
+        "keepalived absent",
+        "director announced",
+    ]
+
+
+def test_health_only(tmp_path: Path) -> None:
+    """The table is there before the VIPs."""
+    found, said = steps(tmp_path, {"lvs_health": "keepalived"}, directors=("director",), ours={"director": OURS[1:]})
+    assert not said
+    assert found == ["director keepalived prepared", "director director written", "director director announced"]
+
+
+def test_the_programs_stop_before_the_table_goes() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/teardown.yml").read_text(encoding="utf-8"))
+    order = [
+        (task["ansible.builtin.import_role"]["name"].rpartition(".")[2], *task["vars"].values())
+        for play in plays
+        for task in play["tasks"]
+    ]
+    assert order[:4] == [
+        ("heartbeat", "absent"),
+        ("keepalived", "absent"),
+        ("ldirectord", "absent"),
+        ("director", "stopped"),
+    ]
