@@ -297,9 +297,9 @@ def test_groups_move_together_and_one_alone_is_no_group() -> None:
 
 @pytest.mark.parametrize("name", ["watched, one instance", "active/active"])
 def test_whatever_is_moved_can_be_told_to_stand_by(name: str) -> None:
-    part = EXAMPLES[name]
-    text = render(part)
-    assert len(re.findall(r"    track_file {\n *lvs_standby", text)) == len(part["failover"]["groups"])
+    text = render(EXAMPLES[name])
+    groups = {item["group"] for item in EXAMPLES[name]["failover"]["instances"]}
+    assert len(re.findall(r"    track_file {\n *lvs_standby", text)) == len(groups)
     assert "track_file lvs_standby {" in statements(text)
 
 
