@@ -26,6 +26,12 @@ ROOT = Path(__file__).resolve().parents[3]
 ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 STANDBY = {"mgmt0": ["10.255.0.11/24"], "eth1": ["192.168.1.11/24"], "eth2": ["10.1.1.11/24"]}
 SECRET = {"lvs_failover_secret": "secret"}
+# What a program's role leaves on a host; keepalived's only if it moves VIPs.
+TRACES = {
+    **{name: [f"/var/lib/lvs/{name}"] for name in ("heartbeat", "ldirectord")},
+    "keepalived": ["/var/lib/lvs/keepalived", "/etc/keepalived/lvs-release"],
+    "keepalived's checks": ["/var/lib/lvs/keepalived", "/etc/keepalived"],
+}
 # What an earlier run, without a program, had set on a director.
 OURS = [{"section": "addresses", "address": f"{VIP}/32", "device": "eth1"}, {"section": "sysctls", "key": "net.a"}]
 
@@ -43,6 +49,10 @@ def told(task: dict[str, Any]) -> dict[str, Any]:
     if "ansible.builtin.wait_for" in task:
         return {**kept, "ansible.builtin.debug": {"msg": "STEP {{ inventory_hostname }} wait"}}
     if "ansible.builtin.command" in task:
+        words = task["ansible.builtin.command"]["argv"]
+        if "delete" in words:
+            say = {"msg": f"STEP {{{{ inventory_hostname }}}} {' '.join(words)}"}
+            return {**kept, "loop": task["loop"], "ansible.builtin.debug": say}
         return {**task, "ansible.builtin.command": {"argv": ["echo", "{{ hostvars[item].test_holds }}"]}}
     return task
 
@@ -78,7 +88,7 @@ def steps(
             "ansible_python_interpreter": sys.executable,
             "preflight_plan": {"parts": plan.parts, "probe": plan.probe},
             "director_applied": {"leaving": (ours or {}).get(host, [])},
-            "test_files": [{"path": f"/var/lib/lvs/{name}"} for name in (programs or {}).get(host, [])],
+            "test_files": [{"path": path} for name in (programs or {}).get(host, []) for path in TRACES[name]],
             "test_holds": holds,
         }
         for host in directors
@@ -128,10 +138,26 @@ def test_a_second_director_joins_one_that_serves(tmp_path: Path) -> None:
         *both("director written", "director announced"),
         "standby keepalived present",
         "director wait",
+        f"director ip address delete {VIP}/32 dev eth1",
         "director keepalived present",
         # Or "drop the old way" would take the VIP away under keepalived.
         "director director relieved",
     ]
+
+
+def test_a_second_director_joins_one_that_keepalived_checks_for(tmp_path: Path) -> None:
+    """Its keepalived runs already, and would not take away at a reload what it finds."""
+    common = {"lvs_failover": "keepalived", "lvs_health": "keepalived"}
+    found, said = steps(tmp_path, common, {"director": ["keepalived's checks"]}, ours={"director": OURS})
+    assert not said
+    assert found[-3:-1] == [f"director ip address delete {VIP}/32 dev eth1", "director keepalived present"]
+
+
+def test_a_run_that_ended_too_soon_is_finished(tmp_path: Path) -> None:
+    """keepalived holds the VIP, and we have not forgotten it yet."""
+    found, said = steps(tmp_path, {"lvs_failover": "keepalived"}, {"director": ["keepalived"]}, ours={"director": OURS})
+    assert not said
+    assert found[-3:] == [*both("keepalived present"), "director director relieved"]
 
 
 @pytest.mark.parametrize("holds", ["", f"1: lo    inet {VIP}/32 scope global lo"], ids=["nowhere", "hidden"])
