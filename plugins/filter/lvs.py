@@ -21,6 +21,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     ldirectord_text,
     piranha_text,
     preflight,
+    switch,
 )
 
 
@@ -39,6 +40,8 @@ def explained(convert: Callable[..., Any]) -> Callable[..., Any]:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "failover_switch": explained(switch.plan_switch),
+            "failover_unsynchronised": switch.unsynchronised,
             "from_ipvsadm": explained(ipvsadm_text.parse),
             "from_keepalived": explained(keepalived_text.parse),
             "from_ldirectord": explained(ldirectord_text.parse),
