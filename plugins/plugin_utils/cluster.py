@@ -13,13 +13,14 @@ from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .behaviour import dos_settings, reuse_mode
 from .exclusions import check_keys
 from .failover import HEARTBEAT_PORT, SYNC_PORT, read_failover
-from .failover_part import FailoverParts, Moving, active_first, check_router_ids, check_sync, daemons_by_hand
+from .failover_part import FailoverParts, check_router_ids, check_sync, daemons_by_hand
 from .firewall_part import FirewallPart, read_filter
 from .health import checked, version_of
 from .host_variables import check_machine, dos_profile, listing, route_table
 from .inventory import Inventory
 from .machines import Link, Machine, family
 from .mistakes import Mistakes
+from .moving import Moving, active_first
 from .parts import HEADERS, TUNNEL_OVERHEAD, NetworkPart
 from .proof import promise
 from .realservers import Cluster, Realservers
@@ -151,6 +152,7 @@ class _Compiler:
             self.checked.setdefault(director.name, []).extend(asked)
             if cluster.services:
                 self._behaviour(director, cluster)
+        self.moving[cluster.name].check_way_back()
         if cluster.services and (cluster.failover.floating or cluster.standbys):
             self._pair(cluster, table)
 
@@ -407,8 +409,10 @@ class _Compiler:
                 links = (self._link(machine, rip), machine.link_to(target.ip))
                 self.parts[machine.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
                 self.firewalls[machine.name].forward(rip)
-        if host is None:
-            return  # unmanaged
+        if host is None:  # unmanaged
+            if entry.forwarding == "nat" and not service.snat and cluster.failover.floating:
+                self.moving[cluster.name].sends_replies(service)
+            return
         machine, part = self.machines[host], self.parts[host]
         if dos_profile(director) in ("auto", "on"):
             # Who ends the client's TCP can answer a flood without remembering it; the director cannot (HOWTO 27).
@@ -443,11 +447,11 @@ class _Compiler:
                     " inside address, which is its own when it directs; use dr for a director that serves (HOWTO 9)."
                 )
             return
+        moving = self.moving[cluster.name]
+        if floating and not moving.sends_replies(service):
+            return
         gateway = self.addresses.gateway(cluster, service, machine, rip)
         if gateway is None:
-            return
-        moving = self.moving[cluster.name]
-        if floating and not moving.way_back:
             return
         if floating and gateway not in {inside.ip for inside in moving.insides}:
             self.mistakes.append(

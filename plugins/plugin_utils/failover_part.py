@@ -1,157 +1,25 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The failover part of one cluster's directors: what moves together, between whom, and by which links they talk."""
+"""The failover part of one cluster's directors: who moves what, between whom, by which links they talk."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .addresses import AddrFormatError, IPAddress, IPNetwork
-from .failover import Failover
+from .addresses import IPNetwork
 from .health import version_of
 from .host_variables import listing
 from .machines import Link, Machine, family
 from .mistakes import Mistakes
+from .moving import DeviceOf, Moving
 from .realservers import Cluster
-from .services import Service
 
 PREFERRED, OTHERS = 150, 100
 SOME_SECONDS = 5
-# By preferred director, its networks with their entries of the part.
-Held = list[tuple[str, list[tuple[IPNetwork, dict[str, Any]]]]]
 MAX_ROUTER_ID = 255
-
-
-def active_first(
-    name: str, directors: list[Machine], services: list[Service], failover: Failover, mistakes: Mistakes
-) -> list[Machine]:
-    """Which of several directors holds the VIPs, or is preferred for them."""
-    names = [machine.name for machine in directors]
-    where = f"cluster {name}: {', '.join(names)}"
-    if failover.floating:
-        return sorted(directors, key=lambda machine: machine.name != (failover.active or names[0]))
-    if len(directors) == 1:
-        return directors
-    if failover.backend == "none":
-        mistakes.append(
-            f"{where} would all hold the same VIPs; two directors for one VIP need a failover backend. Set"
-            " lvs_failover: keepalived or heartbeat (or manual, and name in lvs_active the one that is to hold the"
-            " VIPs), or keep one director, or give each its own lvs_cluster and services."
-        )
-        return directors
-    active = {failover.active}
-    if not active <= set(names):
-        mistakes.append(
-            f"{where}: lvs_active must be the name of one of them, the same for all; put it into the group."
-        )
-        return directors
-    for service in services:
-        if service.active not in (None, *active):
-            mistakes.append(
-                f"{where}: service {service.name}: active {service.active} under lvs_failover manual, where"
-                f" {failover.active} holds every VIP; leave it out, or use keepalived or heartbeat."
-            )
-        if any(entry.forwarding == "nat" for entry in service.entries):
-            mistakes.append(
-                f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
-                " inside address, which does not move with lvs_active; use dr or tun, or one director."
-            )
-    return sorted(directors, key=lambda machine: machine.name not in active)
-
-
-class Moving:
-    """What moves from one director to another in a cluster: by preferred director, VIPs and inside addresses."""
-
-    def __init__(self, cluster: Cluster, mistakes: Mistakes) -> None:
-        self.cluster = cluster
-        self.mistakes = mistakes
-        self.where = f"cluster {cluster.name}"
-        self.names = [machine.name for machine in cluster.directors]
-        self.homes: dict[IPAddress, str] = {}
-        self.insides: list[IPNetwork] = []
-        self.home_of_inside = self.names[0]
-        # The realservers' way back is known, or what is wrong with it has been said.
-        self.way_back = True
-        if cluster.failover.floating:
-            self._vips()
-            self._insides()
-
-    def _vips(self) -> None:
-        """Every VIP has one preferred director, whatever services it has."""
-        first: dict[IPAddress, str] = {}
-        for service in self.cluster.services:
-            if service.active is not None and service.active not in self.names:
-                self.mistakes.append(
-                    f"service {service.name}: active {service.active} is no director of cluster {self.cluster.name}"
-                    f" ({', '.join(self.names)}); name one of them, or leave it out for {self.names[0]}."
-                )
-            home = service.active if service.active in self.names else self.names[0]
-            for vip in service.vips if not service.vip_less else ():
-                first.setdefault(vip, service.name)
-                if self.homes.setdefault(vip, home) != home:
-                    self.mistakes.append(
-                        f"services {first[vip]} and {service.name}: VIP {vip} would be active on {self.homes[vip]} and"
-                        f" on {home}; one director holds a VIP, so give both services the same active, or a VIP each."
-                    )
-
-    def _insides(self) -> None:
-        """The realservers' gateway moves with the VIPs of nat, so it is one for all directors (HOWTO 5, 29)."""
-        nat = [
-            service
-            for service in self.cluster.services
-            if not service.snat and any(entry.forwarding == "nat" for entry in service.entries)
-        ]
-        given = {machine.name: machine.given("lvs_inside") for machine in self.cluster.directors}
-        same = len({tuple(values) for values in given.values()}) == 1
-        if nat and not (same and given[self.names[0]]):
-            self.way_back = False
-            said = ", ".join(f"{name} {' and '.join(values) or 'none'}" for name, values in given.items())
-            self.mistakes.append(
-                f"{self.where}: service {nat[0].name} uses nat, whose realservers send their replies to the director's"
-                f" inside address; it has to move with the VIP, so lvs_inside has to be the same on every director"
-                f" ({said}). Give the directors' group an address of its own, with its prefix, as in 10.1.1.9/24."
-            )
-            return
-        homes = dict.fromkeys(service.active or self.names[0] for service in nat)
-        if len(homes) > 1:
-            self.mistakes.append(
-                f"{self.where}: services by nat are active on {' and on '.join(homes)}, but their realservers have one"
-                " gateway, which is with one of them; give all services by nat the same active, or use dr or tun."
-            )
-        self.home_of_inside = next(iter(homes), self.names[0])
-        if not same:
-            return  # each director has its own, which no service relies on
-        for value in given[self.names[0]]:
-            if "/" in value:
-                # What is no address at all was named where the host's variables are checked.
-                with contextlib.suppress(AddrFormatError, ValueError):
-                    self.insides.append(IPNetwork(value))
-            elif nat:
-                self.way_back = False
-                self.mistakes.append(
-                    f"{self.where}: lvs_inside {value} has no prefix, so it would be a director's own address, which"
-                    f" does not move with the VIPs; write an address of its own with its prefix, as in {value}/24."
-                )
-
-    def addresses(self, director: Machine, device_of: Callable[[Machine, IPNetwork, str], str | None]) -> Held:
-        """By preferred director: its name and what it holds, with the devices that `director` would use."""
-        found: Held = []
-        for home in self.names:
-            networks = [(IPNetwork(vip), "vip") for vip, name in self.homes.items() if name == home]
-            if self.insides and self.home_of_inside == home:
-                networks += [(inside, "inside") for inside in self.insides]
-            entries = [
-                (network, {"address": str(network), "device": device, "kind": kind})
-                for network, kind in networks
-                if (device := device_of(director, network, kind)) is not None
-            ]
-            if entries:
-                found.append((home, entries))
-        return found
 
 
 class FailoverParts:
@@ -161,7 +29,7 @@ class FailoverParts:
         self,
         cluster: Cluster,
         moving: Moving,
-        device_of: Callable[[Machine, IPNetwork, str], str | None],
+        device_of: DeviceOf,
         order: Iterable[str],
         mistakes: Mistakes,
         warnings: list[str],
@@ -349,15 +217,16 @@ class FailoverParts:
         found = self.failover.sync[director.name]
         if found is None or len(self.nodes) == 1:
             return None
-        held = [entry for _home, entries in self.held[director.name] for _network, entry in entries]
+        home, entries = next(iter(self.held[director.name]), (self.default, []))
+        device = next((entry["device"] for _network, entry in entries), None)
         return {
-            "interface": found.get("interface") or (held[0]["device"] if held else None),
+            "interface": found.get("interface") or device,
             "syncid": found["syncid"],
             "maxlen": found.get("maxlen"),
             "multicast": found.get("group"),
             "port": found.get("port"),
             "ttl": found.get("ttl"),
-            "group": None if self.both else self.group(self.default),
+            "group": None if self.both else self.group(home),
             "both": self.both,
         }
 

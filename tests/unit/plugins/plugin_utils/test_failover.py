@@ -199,6 +199,13 @@ def test_two_are_active_each_with_its_vip() -> None:
     assert failover(plan)["sync"]["both"] is True and failover(plan)["sync"]["group"] is None
 
 
+def test_all_are_active_on_the_other() -> None:
+    plan = plan_of([service(active="standby")], **pair(KEEPALIVED))
+    assert list(instances(plan)) == ["lvs_lvs_standby_4"]
+    assert failover(plan)["sync"]["group"] == "lvs_lvs_standby"
+    assert plan.parts["director"]["director"]["daemons"] is None
+
+
 def test_hundreds_of_vips_are_one_instance() -> None:
     vips = [f"192.168.1.{number}" for number in range(30, 240)]
     realserver = {"address": "192.168.1.20", "unmanaged": True}
@@ -276,6 +283,12 @@ def test_the_realservers_gateway_moves_with_the_vip(common: dict[str, Any]) -> N
 
 def test_snat_needs_no_gateway_that_moves() -> None:
     plan = plan_of([service(forwarding="nat", snat=True)], **pair(KEEPALIVED))
+    assert held(plan, "director", "lvs_lvs_4") == [(f"{VIP}/32", "eth1", "vip")]
+
+
+def test_a_way_back_that_is_no_business_of_ours_needs_none_that_moves() -> None:
+    own = {host: {"lvs_nat_return": "none"} for host in ("rs1", "rs2")}
+    plan = plan_of([service(forwarding="nat")], **pair(KEEPALIVED, own))
     assert held(plan, "director", "lvs_lvs_4") == [(f"{VIP}/32", "eth1", "vip")]
 
 
@@ -480,17 +493,22 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "NAT without a gateway": (
         [nat()],
         pair(KEEPALIVED),
-        r"service web uses nat, .* has to be the same on every director \(director none, standby none\)",
+        r"service web uses nat, .* be the same on every director, with its prefix \(director none, standby none\)",
+    ),
+    "NAT to a stranger without a gateway": (
+        [nat(realservers=[{"address": "10.1.1.77", "unmanaged": True}])],
+        pair(KEEPALIVED),
+        r"service web uses nat, .* \(director none, standby none\)",
     ),
     "NAT with a gateway each": (
         [nat()],
         pair(KEEPALIVED, {"director": {"lvs_inside": INSIDE}, "standby": {"lvs_inside": "10.1.1.253/24"}}),
-        r"has to be the same on every director \(director 10.1.1.254/24, standby 10.1.1.253/24\)",
+        r"the same on every director, with its prefix \(director 10.1.1.254/24, standby 10.1.1.253/24\)",
     ),
     "NAT with a gateway that stays": (
         [nat()],
         pair({**KEEPALIVED, "lvs_inside": "10.1.1.254"}),
-        r"lvs_inside 10.1.1.254 has no prefix, so it would be a director's own address, which does not move",
+        r"the same on every director, with its prefix \(director 10.1.1.254, standby 10.1.1.254\)",
     ),
     "NAT for IPv6 with a gateway for IPv4": (
         [nat(vips=[VIP, VIP6])],
