@@ -203,7 +203,8 @@ class _Compiler:
             part.module(f"ip_vs_{service.scheduler}")
         if service.persistence and service.persistence.get("engine"):
             part.module(f"ip_vs_pe_{service.persistence['engine']}")
-        methods = {entry.forwarding for entry in service.entries}
+        sorry = [service.sorry_server] if service.sorry_server else []
+        methods = {entry.forwarding for entry in (*service.entries, *sorry)}
         if service.ftp and "nat" in methods:
             part.module("ip_vs_ftp")
         for rule in service.marks:
@@ -245,6 +246,12 @@ class _Compiler:
         """What directors that stand in for one another are to each other: who moves what, who tells whom."""
         failover, moving = cluster.failover, self.moving[cluster.name]
         check_sync(cluster, table, moving, self.mistakes)
+        self.plan.warnings += [
+            f"service {service.name}: snat: its connections end when another director takes over, since realservers"
+            " know the client by the director's own address, and connection tracking is not synchronised (HOWTO 31.4)."
+            for service in cluster.services
+            if service.snat and cluster.standbys
+        ]
         if failover.floating:
             order = self.inventory.directors
             parts = FailoverParts(cluster, moving, self._device, order, self.mistakes, self.plan.warnings)

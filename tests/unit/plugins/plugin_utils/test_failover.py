@@ -284,6 +284,7 @@ def test_the_realservers_gateway_moves_with_the_vip(common: dict[str, Any]) -> N
 def test_snat_needs_no_gateway_that_moves() -> None:
     plan = plan_of([service(forwarding="nat", snat=True)], **pair(KEEPALIVED))
     assert held(plan, "director", "lvs_lvs_4") == [(f"{VIP}/32", "eth1", "vip")]
+    assert len(plan.warnings) == 1 and "its connections end when another director takes over" in plan.warnings[0]
 
 
 def test_a_way_back_that_is_no_business_of_ours_needs_none_that_moves() -> None:

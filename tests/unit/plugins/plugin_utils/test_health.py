@@ -144,12 +144,24 @@ def test_a_stranger_says_sorry_from_another_port() -> None:
     assert checked(plan)[0]["sorry_server"] == sorry
     # The director translates for it.
     assert {"key": "net.ipv4.ip_forward", "value": "1"} in plan.parts["director"]["network"]["sysctls"]
+    filtering = director(KEEPALIVED, {"lvs_filter": True})
+    firewall = plan_of([service(sorry_server=sorry)], variables=filtering).parts["director"]["firewall"]
+    assert firewall["filter"]["forward"] == {"realservers": ["10.1.1.77"]} and not firewall["untracked"]
 
 
 def test_nobody_notices_that_all_are_gone() -> None:
     plan = plan_of([service(sorry_server={"host": "rs3", "forwarding": "tun"})])
     assert plan.warnings == [
         "service web: sorry_server answers only where lvs_health says who checks the realservers."
+    ]
+
+
+def test_a_sorry_server_that_nothing_would_configure() -> None:
+    sorry = {"address": "172.16.5.4", "forwarding": "tun"}
+    found = mistakes_of([service(sorry_server=sorry)], variables=director(KEEPALIVED))
+    assert found == [
+        "service web: sorry_server 172.16.5.4 is an address of host rs3, which nothing would configure for this"
+        " service; write host: rs3."
     ]
 
 
