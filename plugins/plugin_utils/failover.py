@@ -37,7 +37,7 @@ GROUP_NAME = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 SECRET = re.compile(r"[A-Za-z0-9._+=/@%^&*()\[\]:;,?~|<>-]+")
 # Other characters mean something to the reader of keepalived.conf, or are beyond what VRRP 2 sends.
 VRRP_SECRET = re.compile(r"[A-Za-z0-9._+=/-]{1,8}")
-LEAST_WATCHDOG = 3
+LEAST_WATCHDOG, LEAST_SECRET = 3, 8
 
 VRRP_KEYS = {
     "version", "advert", "unicast", "router_id", "interface", "track_interfaces", "track_scripts", "notify", "watchdog",
@@ -129,8 +129,7 @@ def _check_together(name: str, directors: list[Machine], failover: Failover, mis
     if failover.backend == "heartbeat" and failover.health == "keepalived":
         mistakes.append(
             f"{where}: lvs_failover heartbeat and lvs_health keepalived: the VIPs and the table would be moved by two"
-            " programs that know nothing of each other; use lvs_health ldirectord, which heartbeat starts where the"
-            " VIPs are, or keepalived for both."
+            " programs that know nothing of each other; use lvs_health ldirectord, or keepalived for both."
         )
     if not failover.floating:
         return
@@ -150,22 +149,40 @@ def _check_together(name: str, directors: list[Machine], failover: Failover, mis
             f"{where}: lvs_active {failover.active} is none of its directors"
             f" ({', '.join(machine.name for machine in directors)}); name one of them, or leave it out for the first."
         )
-    if failover.backend == "heartbeat" and len(directors) == 1:
+    if failover.backend == "heartbeat":
+        _check_nodes(where, len(directors), mistakes)
+    else:
+        _check_keepalived(where, failover, mistakes)
+
+
+def _check_nodes(where: str, number: int, mistakes: Mistakes) -> None:
+    if number == 1:
         mistakes.append(
             f"{where}: one director under lvs_failover heartbeat, which needs a second one to hear of; add it, or use"
             " lvs_failover keepalived, which can wait for it."
         )
-    if failover.backend == "heartbeat" and len(directors) > 2:
+    elif number > 2:
         mistakes.append(
-            f"{where}: {len(directors)} directors under lvs_failover heartbeat, whose haresources know two nodes only;"
-            " keep two, or use lvs_failover keepalived."
+            f"{where}: {number} directors under lvs_failover heartbeat, whose haresources know two nodes only; keep two,"
+            " or use lvs_failover keepalived."
         )
-    if failover.backend == "keepalived" and any(failover.fencing.values()):
+
+
+def _check_keepalived(where: str, failover: Failover, mistakes: Mistakes) -> None:
+    if any(failover.fencing.values()):
         mistakes.append(
             f"{where}: lvs_fencing under lvs_failover keepalived: keepalived takes the VIPs first and waits for no"
             " command, so the command could not run before; use notify of lvs_vrrp to run it beside that, watchdog of"
             " lvs_vrrp so that a director that hangs gives up by itself, or lvs_failover heartbeat."
         )
+    for host, vrrp in failover.vrrp.items() if not failover.failback else ():
+        for script in vrrp["track_scripts"]:
+            if script["weight"]:
+                mistakes.append(
+                    f"host {host}: lvs_vrrp: track_scripts: weight {script['weight']} of {script['name']}: with"
+                    " lvs_failback false nobody takes over from a director only because its priority is lower; leave"
+                    " weight out, so that it gives up, or set lvs_failback: true."
+                )
 
 
 def _secret(value: Any, failover: Failover, where: str, mistakes: Mistakes) -> bool:
@@ -184,6 +201,11 @@ def _secret(value: Any, failover: Failover, where: str, mistakes: Mistakes) -> b
             " backslashes, which the programs' files do not take."
         )
         return False
+    if failover.backend == "heartbeat" and len(value) < LEAST_SECRET:
+        mistakes.append(
+            f"{where} has less than {LEAST_SECRET} characters; whoever guesses it may tell heartbeat that the other"
+            " director is dead, so choose a longer one."
+        )
     versions = {vrrp["version"] for vrrp in failover.vrrp.values()}
     if failover.backend == "keepalived" and versions == {3}:
         mistakes.append(

@@ -437,12 +437,14 @@ def right_pairs(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     failover = draw(st.sampled_from(["keepalived", "heartbeat"]))
     health = draw(st.sampled_from(["none", "ldirectord", *(["keepalived"] if failover == "keepalived" else [])]))
     version = draw(st.sampled_from([2, 3]))
+    failback = draw(st.booleans())
+    weight = -5 if failback else 0
     common: dict[str, Any] = {
         "lvs_failover": failover,
         "lvs_health": health,
         "lvs_active": draw(st.sampled_from(["director", "standby", None])),
-        "lvs_failback": draw(st.booleans()),
-        "lvs_failover_secret": "secret" if failover == "heartbeat" or version == 2 else None,
+        "lvs_failback": failback,
+        "lvs_failover_secret": "secret-8" if failover == "heartbeat" or version == 2 else None,
         "lvs_inside": ["10.1.1.254/24", "2001:db8:2::fe/64"],
         "lvs_sync": draw(st.sampled_from([False, True, {"interface": "eth2", "maxlen": 1400, "group": "224.0.0.99"}])),
         "lvs_fencing": {"command": ["/bin/fence", "it"]} if failover == "heartbeat" and draw(st.booleans()) else None,
@@ -453,7 +455,7 @@ def right_pairs(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
             "notify": draw(st.sampled_from([None, "/bin/true", ["/bin/true", "a"]])),
             "watchdog": draw(st.sampled_from([0, 3])),
             "track_interfaces": draw(st.sampled_from([[], ["eth1"], ["eth2", "mgmt0"]])),
-            "track_scripts": draw(st.sampled_from([[], [{"name": "a", "command": "/bin/true", "weight": -5}]])),
+            "track_scripts": draw(st.sampled_from([[], [{"name": "a", "command": "/bin/true", "weight": weight}]])),
         },
         "lvs_heartbeat": draw(
             st.sampled_from([{}, {"keepalive": 0.2, "warntime": 1, "deadtime": 2, "links": [{"bcast": "eth2"}]}])

@@ -25,7 +25,7 @@ from tests.howto import GATEWAYS, VIP, facts, inventory, service
 ROOT = Path(__file__).resolve().parents[3]
 ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 STANDBY = {"mgmt0": ["10.255.0.11/24"], "eth1": ["192.168.1.11/24"], "eth2": ["10.1.1.11/24"]}
-SECRET = {"lvs_failover_secret": "secret"}
+SECRET = {"lvs_failover_secret": "secret-8"}
 # What a program's role leaves on a host; keepalived's only if it moves VIPs.
 TRACES = {
     **{name: [f"/var/lib/lvs/{name}"] for name in ("heartbeat", "ldirectord")},

@@ -456,6 +456,16 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         pair({**HEARTBEAT, "lvs_failover_secret": "a b"}),
         r"lvs_failover_secret must be a text of letters, digits and punctuation without blanks",
     ),
+    "a short secret": (
+        [service()],
+        pair({**HEARTBEAT, "lvs_failover_secret": "1234567"}),
+        r"lvs_failover_secret has less than 8 characters",
+    ),
+    "a priority that moves nothing": (
+        [service()],
+        pair({**KEEPALIVED, "lvs_vrrp": {"track_scripts": [{"name": "a", "command": "/bin/true", "weight": -60}]}}),
+        r"track_scripts: weight -60 of a: with lvs_failback false nobody takes over",
+    ),
     "a secret with VRRP 3": (
         [service()],
         pair({**KEEPALIVED, "lvs_failover_secret": "abc"}),
