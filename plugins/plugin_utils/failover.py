@@ -163,8 +163,8 @@ def _check_nodes(where: str, number: int, mistakes: Mistakes) -> None:
         )
     elif number > 2:
         mistakes.append(
-            f"{where}: {number} directors under lvs_failover heartbeat, whose haresources know two nodes only; keep two,"
-            " or use lvs_failover keepalived."
+            f"{where}: {number} directors under lvs_failover heartbeat, whose haresources know two nodes only; keep"
+            " two, or use lvs_failover keepalived."
         )
 
 
