@@ -12,8 +12,11 @@ from typing import Any
 os.environ["LVS_LAB"] = "soak"  # before lab.py reads it: the soak must never touch the scenarios' machines
 
 from lab import HERE, LAB, ROOT, Lab, expect_shares
+from pair import DIRECTORS, ECHO, VIP4, VIP6, VIPS, Pair
 
-__all__ = ["HERE", "LAB", "ROOT", "Soak", "expect_shares"]
+__all__ = [
+    "DIRECTORS", "ECHO", "HERE", "LAB", "ROOT", "VIP4", "VIP6", "VIPS", "Pair", "Soak", "expect_shares",
+]  # fmt: skip
 
 if LAB.name != "soak":
     raise RuntimeError(f"lab.py was imported before for lab {LAB.name}: run the soak alone")

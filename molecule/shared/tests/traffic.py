@@ -16,6 +16,7 @@ import time
 
 TIMEOUT = 3.0
 MAX_SECONDS = 150.0
+CROWD = 200
 GET = b"GET / HTTP/1.1\r\nHost: lvs\r\nConnection: close\r\n\r\n"
 
 
@@ -105,13 +106,90 @@ def hold(address: str, port: int, stop: pathlib.Path) -> list[str] | None:
     return received.partition(b"\r\n\r\n")[2].decode().split() or None
 
 
+class Gap:
+    """The longest time without an answer, and when it began (seconds after the start)."""
+
+    def __init__(self) -> None:
+        self.start = self.last = time.monotonic()
+        self.longest = self.began = 0.0
+
+    def answered(self) -> None:
+        now = time.monotonic()
+        if now - self.last > self.longest:
+            self.longest, self.began = now - self.last, self.last - self.start
+        self.last = now
+
+    def result(self) -> dict[str, object]:
+        self.answered()  # what is missing until the end counts
+        return {"longest": round(self.longest, 3), "began": round(self.began, 1)}
+
+
+def gaps(address: str, port: int, stop: pathlib.Path) -> dict[str, object]:
+    """New connections one after another, each given up soon, so that the time without service is seen as it is."""
+    seen: dict[str, int] = {}
+    gap = Gap()
+    end = time.monotonic() + MAX_SECONDS
+    while not stop.exists() and time.monotonic() < end:
+        answer = tcp(address, port, GET, timeout=0.3)
+        who = answer[0] if answer else "lost"
+        seen[who] = seen.get(who, 0) + 1
+        if answer:
+            gap.answered()
+        time.sleep(0.01)
+    return {"seen": seen, **gap.result()}
+
+
+def session(address: str, port: int, stop: pathlib.Path) -> dict[str, object]:
+    """One connection to the echo port: a line, its answer, and on; why it broke, if it did."""
+    gap = Gap()
+    lines, broken = 0, None
+    end = time.monotonic() + MAX_SECONDS
+    try:
+        # Silence is no end: TCP asks again, later each time, and 30 seconds without service are still no break.
+        with socket.create_connection((address, port), timeout=60) as connection:
+            while not stop.exists() and time.monotonic() < end:
+                connection.sendall(b"line\n")
+                if not connection.recv(4096):
+                    raise OSError("closed by the other end")
+                gap.answered()
+                lines += 1
+                time.sleep(0.05)
+    except OSError as error:
+        broken = str(error)
+    return {"lines": lines, "broken": broken, **gap.result()}
+
+
+def crowd(address: str, port: int, stop: pathlib.Path, size: int) -> dict[str, object]:
+    """As many connections that stay idle, and as many that exchange a line now and then; how many live at the end."""
+
+    def echo(connection: socket.socket) -> bool:
+        try:
+            connection.sendall(b"line\n")
+            return bool(connection.recv(4096))
+        except OSError:
+            return False
+
+    everyone = [socket.create_connection((address, port), timeout=20) for _number in range(2 * size)]
+    idle, active = everyone[:size], everyone[size:]
+    lost: set[int] = set()
+    end = time.monotonic() + MAX_SECONDS
+    while not stop.exists() and time.monotonic() < end:
+        for number, connection in enumerate(active):
+            if number not in lost and not echo(connection):
+                lost.add(number)
+        time.sleep(0.5)
+    return {"idle lost": sum(not echo(connection) for connection in idle), "active lost": len(lost), "of": size}
+
+
 def main(what: str, address: str, port: str, argument: str, source: str = "") -> object:
     if what == "upload":
         return upload(address, int(port), int(argument))
     if what == "stream":
         return stream(address, int(port), pathlib.Path(argument))
-    if what == "hold":
-        return hold(address, int(port), pathlib.Path(argument))
+    if what in ("hold", "gaps", "session"):
+        return {"hold": hold, "gaps": gaps, "session": session}[what](address, int(port), pathlib.Path(argument))
+    if what == "crowd":
+        return crowd(address, int(port), pathlib.Path(argument), CROWD)
     return ask(what, address, int(port), int(argument), source)
 
 

@@ -1,0 +1,200 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two directors that behave as one, under each backend: what they do with each fault, seen from the client.
+
+The bounds are loose, so that a slow machine does not fail; the figures are printed, and docs/failover.md has them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+from lab import expect_shares
+from pair import DIRECTORS, NAT4, NAT6, PATIENCE, VIP4, VIP6, VIPS, Pair
+from test_2_arp import arp_owners, ndp_owners
+
+BACKEND = os.environ.get("MOLECULE_SCENARIO_NAME", "keepalived")
+# Seconds without an answer: about three times what the timers of the inventory promise, and some more.
+BOUND = {"keepalived": 10.0, "heartbeat": 25.0}[BACKEND]
+EVEN = {"rs1": 2, "rs2": 2}
+
+
+def expect_even(lab: Pair) -> None:
+    for vip in VIPS:
+        expect_shares(lab.ask("tcp", vip, 80, 4), EVEN)
+
+
+def until(lab: Pair, what: Callable[[], bool], seconds: float = PATIENCE) -> float:
+    """How long it took; bounded."""
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() - start < seconds, f"not within {seconds:g} s"
+        time.sleep(0.5)
+    return time.monotonic() - start
+
+
+def test_client_is_balanced(lab: Pair) -> None:
+    lab.settled()
+    expect_even(lab)
+
+
+def test_only_the_holder_answers_for_the_vip(lab: Pair) -> None:
+    mac = lab.mac(lab.settled(), "eth1")
+    assert arp_owners(lab, "client") == {mac}
+    assert ndp_owners(lab, "client") == {mac}
+
+
+# ---------------------------------------------------------------------- realservers
+
+
+def sends_to(lab: Pair, name: str, last: str) -> bool:
+    """Whether a director sends to the realserver with these last letters of its addresses, for any service."""
+    return any(f".{last}:" in line or f"::{last}]:" in line for line in lab.table(name) if line.startswith("-a"))
+
+
+def test_realservers_leave_when_they_fail_and_come_back(lab: Pair) -> None:
+    """rs1 stops, then rs2 shows another page than it should: the sorry server is all that is left."""
+    lab.settled()
+    try:
+        lab.run("rs1", "systemctl stop lvs-responder")
+        took = until(lab, lambda: not any(sends_to(lab, name, "2") for name in DIRECTORS))
+        print(f"service stopped: out of both tables after {took:.1f} s")
+        for vip in VIPS:
+            expect_shares(lab.ask("tcp", vip, 80, 2), {"rs2": 2})
+
+        lab.run("rs2", "hostname wrong; systemctl restart lvs-responder")
+        took = until(lab, lambda: all("172.16.5.4" in " ".join(lab.table(name)) for name in DIRECTORS))
+        print(f"wrong page: out of both tables after {took:.1f} s")
+        until(lab, lambda: all("2001:db8:3::4" in " ".join(lab.table(name)) for name in DIRECTORS))
+        for vip in (VIP4, VIP6):
+            expect_shares(lab.ask("tcp", vip, 80, 2), {"rs3": 2})
+    finally:
+        lab.run("rs2", "hostname rs2; systemctl restart lvs-responder")
+        lab.run("rs1", "systemctl start lvs-responder")
+
+    def back() -> bool:
+        return lab.fit() is not None and all(lab.run(name, "ipvsadm -Sn").count("-a ") == 12 for name in DIRECTORS)
+
+    print(f"both work again: in both tables after {until(lab, back):.1f} s")
+    expect_even(lab)
+
+
+# ---------------------------------------------------------------------- directors
+
+
+def test_without_synchronisation_the_connection_breaks(lab: Pair) -> None:
+    """Sabotage: the daemon that tells the peer of new connections is gone; what the tests below rely on is missing."""
+    holder = lab.settled()
+    lab.run(holder, "ipvsadm --stop-daemon master")
+    peer = lab.other(holder)
+    # Not the session alone: settled() wants the daemons back.
+    with lab.background("session", VIP4, 7) as session:
+        time.sleep(3)
+        lab.kill_program(holder)
+        until(lab, lambda: lab.held(peer) > 0)
+        time.sleep(2)
+    assert session[0]["broken"] is not None, session
+    lab.settled()
+
+
+def killed(lab: Pair, holder: str) -> None:
+    """What it ran is gone at once; it is started again and stands by."""
+    lab.kill_program(holder)
+    until(lab, lambda: lab.held(lab.other(holder)) > 0)
+    assert lab.settled() == lab.other(holder)
+
+
+def stopped(lab: Pair, holder: str) -> None:
+    """It hangs and keeps its addresses while the other takes them; the watchdog ends that."""
+    lab.kill_program(holder, "STOP")
+    until(lab, lambda: lab.held(lab.other(holder)) > 0)
+    assert lab.settled() == lab.other(holder)
+
+
+def unplugged(lab: Pair, holder: str) -> None:
+    """The holder cannot be reached by clients nor hear the other on that network; then it can again."""
+    with lab.cut(holder):
+        until(lab, lambda: lab.held(lab.other(holder)) > 0)
+        time.sleep(2)
+    lab.settled()
+
+
+def without_power(lab: Pair, holder: str) -> None:
+    lab.control("kill", holder)
+    until(lab, lambda: lab.held(lab.other(holder)) > 0)
+    lab.control("start", holder)
+    assert lab.settled(120) == lab.other(holder)
+
+
+def rebooted(lab: Pair, holder: str) -> None:
+    boot = lab.run(holder, "cat /proc/sys/kernel/random/boot_id").strip()
+    lab.run(holder, "systemctl reboot", check=False)
+    until(lab, lambda: lab.held(lab.other(holder)) > 0)
+    lab.wait(holder, f"! grep -q {boot} /proc/sys/kernel/random/boot_id")
+    assert lab.settled(120) == lab.other(holder)
+
+
+FAULTS = {
+    "keepalived": [killed, stopped, unplugged, without_power, rebooted],
+    # heartbeat that hangs needs a watchdog device, which would reset the machine: make soak.
+    "heartbeat": [killed, unplugged, without_power, rebooted],
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS[BACKEND])
+def test_fault_is_survived(lab: Pair, fault: Callable[[Pair, str], None]) -> None:
+    with lab.watched() as seen:
+        fault(lab, lab.settled())
+    assert seen.broken is None, seen
+    assert seen.longest < BOUND, seen
+    expect_even(lab)
+
+
+# ---------------------------------------------------------------------- on purpose
+
+
+def test_switch_is_refused_if_the_peer_is_not_fit(lab: Pair) -> None:
+    holder = lab.settled()
+    peer = lab.other(holder)
+    lab.run(peer, f"systemctl stop {lab.backend}")
+    try:
+        play = lab.play("failover.yml")
+        assert play.code != 0
+        assert f"{lab.backend} does not run on {peer}" in play.output, play.output
+        assert "Nothing was touched" in play.output
+        assert lab.held(holder) > 0
+    finally:
+        lab.run(peer, f"systemctl start {lab.backend}")
+
+
+def test_switch_loses_nothing(lab: Pair) -> None:
+    holder = lab.settled()
+    checked = lab.play("failover.yml", "--check")
+    assert checked.code == 0, checked.output
+    assert "would give" in checked.output
+    assert (checked.changes(), lab.holder()) == ({}, holder)
+
+    with lab.watched() as seen, contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(lab.background("stream", vip, 80)) for vip in (VIP4,)]
+        play = lab.play("failover.yml")
+        assert play.code == 0, play.output
+    assert play.changes(), "it did nothing"
+    assert lab.settled() == lab.other(holder)
+    assert [stream[0]["lost"] for stream in streams] == [[]], streams
+    assert seen.broken is None, seen
+    for vip in (NAT4, NAT6):
+        expect_shares(lab.ask("tcp", vip, 80, 4), EVEN)
+
+
+def test_converging_again_changes_and_moves_nothing(lab: Pair) -> None:
+    holder = lab.settled()
+    with lab.watched() as seen:
+        assert lab.converge().changes() == {}
+    assert lab.settled() == holder
+    assert seen.broken is None, seen
+    assert seen.gaps[0]["seen"].get("lost", 0) == 0, seen

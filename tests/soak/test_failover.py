@@ -1,0 +1,239 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two directors under each backend and every fault of docs/failover.md, with the figures printed.
+
+The scenarios keepalived and heartbeat have the quick ones; here are those that need other settings, two hundred
+connections, or a director that is left in trouble for a while.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.linuxvirtualserver.lvs.tests.soak.cluster import (
+    DIRECTORS,
+    ECHO,
+    HERE,
+    VIP4,
+    VIP6,
+    VIPS,
+    Pair,
+    Soak,
+    expect_shares,
+)
+
+MANAGED = (*DIRECTORS, "rs1", "rs2", "rs3")
+SETTLE = 120.0
+
+
+def until(what: Callable[[], bool], seconds: float = SETTLE) -> float:
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() - start < seconds, f"not within {seconds:g} s"
+        time.sleep(0.3)
+    return time.monotonic() - start
+
+
+def expect_even(pair: Pair) -> None:
+    for vip in VIPS:
+        expect_shares(pair.ask("tcp", vip, 80, 4), {"rs1": 2, "rs2": 2})
+
+
+def teardown(pair: Pair) -> None:
+    play = pair.play("teardown.yml")
+    assert play.code == 0, play.output
+
+
+@pytest.fixture(scope="module", params=["keepalived", "heartbeat"])
+def pair(request: pytest.FixtureRequest, lab: Soak) -> Iterator[Pair]:
+    """Both directors, bare before and after."""
+    lab.teardown()
+    pair = Pair(request.param)
+    for name in MANAGED:
+        pair.put(name, HERE.parent / "snapshot.py", "/root/snapshot.py")
+        pair.run(name, "test -e /var/tmp/snapshot.json || python3 /root/snapshot.py take; sync")
+    start = time.monotonic()
+    pair.converge()
+    print(f"{pair.backend}: the first converge takes {time.monotonic() - start:.0f} s")
+    pair.settled(SETTLE)
+    yield pair
+    teardown(pair)
+    left = {name: pair.run(name, "python3 /root/snapshot.py compare", check=False) for name in MANAGED}
+    assert not any(left.values()), left
+
+
+def option(value: dict[str, Any]) -> tuple[str, str]:
+    return "-e", json.dumps(value)
+
+
+@pytest.fixture
+def quick(pair: Pair) -> Iterator[None]:
+    """The fastest timers that the figures are about."""
+    if pair.backend == "keepalived":
+        pair.converge(*option({"lvs_vrrp": {"advert": 0.1, "watchdog": 3}}))
+        yield
+        pair.converge()
+    else:
+        yield
+
+
+# ---------------------------------------------------------------------- one director fails
+
+
+def killed(pair: Pair, holder: str) -> None:
+    pair.kill_program(holder)
+
+
+def without_power(pair: Pair, holder: str) -> None:
+    pair.control("kill", holder)
+
+
+def rebooted(pair: Pair, holder: str) -> None:
+    pair.run(holder, "systemctl reboot", check=False)
+
+
+def unplugged(pair: Pair, holder: str) -> None:
+    pair.cable(holder, "down", 1)
+
+
+@pytest.mark.parametrize("fault", [killed, without_power, rebooted, unplugged])
+def test_the_other_takes_over(pair: Pair, quick: None, fault: Callable[[Pair, str], None]) -> None:
+    """Twice, so that each director is the one that fails."""
+    for _round in range(2):
+        holder = pair.settled(SETTLE)
+        peer = pair.other(holder)
+        with pair.watched() as seen:
+            fault(pair, holder)
+            until(lambda peer=peer: pair.held(peer) > 0)  # type: ignore[misc]
+            time.sleep(3)
+        print(f"{pair.backend}: {fault.__name__}, {holder}: {seen.longest:.2f} s without an answer")
+        if fault is unplugged:
+            pair.cable(holder, "up", 1)
+        if fault is without_power:
+            pair.control("start", holder)
+        pair.wait(holder, seconds=SETTLE)
+        pair.settled(SETTLE)
+        assert seen.broken is None, seen
+        assert seen.longest < {"keepalived": 3, "heartbeat": 15}[pair.backend], seen
+        expect_even(pair)
+
+
+def test_joined_again_one_has_the_vips(pair: Pair) -> None:
+    """Neither hears the other for a while, so both take the VIPs."""
+    holder = pair.settled(SETTLE)
+    with pair.cut(holder, 1, 2):
+        until(lambda: all(pair.held(name) > 0 for name in DIRECTORS))
+    took = until(lambda: pair.holder() is not None)
+    print(f"{pair.backend}: one holder {took:.1f} s after the cables are in again")
+    pair.settled(SETTLE)
+    expect_even(pair)
+
+
+def test_hung_without_a_watchdog_both_answer(pair: Pair) -> None:
+    """What floating addresses alone cannot cover; the state lasts until a person ends it."""
+    if pair.backend == "keepalived":
+        pair.converge(*option({"lvs_vrrp": {"advert": 0.2}}))
+    holder = pair.settled(SETTLE)
+    pair.kill_program(holder, "STOP")
+    until(lambda: pair.held(pair.other(holder)) > 0)
+    time.sleep(15)
+    assert all(pair.held(name) > 0 for name in DIRECTORS), "it is covered: tell docs/failover.md"
+    pair.kill_program(holder, "CONT")
+    print(f"{pair.backend}: one holder {until(lambda: pair.holder() is not None):.1f} s after it goes on")
+    if pair.backend == "keepalived":
+        pair.converge()
+    pair.settled(SETTLE)
+    expect_even(pair)
+
+
+# ---------------------------------------------------------------------- many connections
+
+
+@pytest.mark.parametrize("how", ["on purpose", "without power"])
+def test_two_hundred_idle_and_active_connections(pair: Pair, how: str) -> None:
+    holder = pair.settled(SETTLE)
+    peer = pair.other(holder)
+    with pair.background("crowd", VIP4, ECHO) as crowd, pair.background("gaps", VIP6, 80) as gaps:
+        until(lambda: pair.knows(peer) >= 400, 30)
+        if how == "on purpose":
+            play = pair.play("failover.yml")
+            assert play.code == 0, play.output
+        else:
+            pair.control("kill", holder)
+            until(lambda: pair.held(peer) > 0)
+            time.sleep(5)
+    if how != "on purpose":
+        pair.control("start", holder)
+        pair.wait(holder, seconds=SETTLE)
+    print(f"{pair.backend}: {how}: {crowd[0]}, new connections {gaps[0]}")
+    assert (crowd[0]["idle lost"], crowd[0]["active lost"]) == (0, 0), crowd
+    assert pair.settled(SETTLE) == peer
+
+
+def test_switch_there_and_back_under_load(pair: Pair) -> None:
+    lost, longest = [], []
+    for _round in range(6):
+        with pair.background("stream", VIP4, 80) as streamed, pair.background("gaps", VIP6, 80) as gaps:
+            play = pair.play("failover.yml")
+            assert play.code == 0, play.output
+        pair.settled(SETTLE)
+        lost += streamed[0]["lost"]
+        longest.append(gaps[0]["longest"])
+    print(f"{pair.backend}: six switches: lost {lost}, gaps {longest}")
+    assert lost == []
+
+
+# ---------------------------------------------------------------------- what people do
+
+
+def test_another_secret_on_one_side_is_refused(pair: Pair, tmp_path: Path) -> None:
+    extra = tmp_path / "secret.yml"
+    extra.write_text("{lvs_directors: {hosts: {director2: {lvs_failover_secret: another}}}}\n")
+    holder = pair.settled(SETTLE)
+    with pair.watched() as seen:
+        play = pair.play("site.yml", "-i", str(extra))
+    assert play.code != 0
+    assert "lvs_failover_secret" in play.output and "another" not in play.output.replace("name another", "")
+    assert (seen.broken, pair.settled(SETTLE)) == (None, holder)
+
+
+def test_a_check_that_cannot_be_is_refused(pair: Pair) -> None:
+    services = copy.deepcopy(pair.services)
+    services[0]["health"] = {"type": "http", "status": [42], "path": "no slash"}
+    with pair.watched() as seen:
+        play = pair.play("site.yml", services=services)
+    assert play.code != 0
+    assert "no slash" in play.output and "nothing was touched" in play.output.lower()
+    assert seen.broken is None and seen.gaps[0]["seen"].get("lost", 0) == 0, seen
+
+
+def test_a_full_disk_leaves_everything_as_it_is(pair: Pair) -> None:
+    services = copy.deepcopy(pair.services)
+    services[0]["health"] = {"interval": 2}
+    holder = pair.settled(SETTLE)
+    files = "sha256sum /etc/keepalived/keepalived.conf /etc/ha.d/ldirectord.cf /etc/ha.d/ha.cf 2>/dev/null"
+    before = pair.run(holder, files, check=False)
+    full = "/etc/full"
+    fill = "dd if=/dev/zero 2>/dev/null"
+    pair.run(holder, f"{fill} of={full} bs=1M; {fill} of={full}2 bs=1k", check=False)
+    try:
+        with pair.watched() as seen:
+            play = pair.play("site.yml", services=services)
+        assert play.code != 0
+        print(f"{pair.backend}: full disk: {[line for line in play.output.splitlines() if 'space' in line][:1]}")
+        assert "No space left on device" in play.output
+        assert pair.run(holder, files, check=False) == before
+    finally:
+        pair.run(holder, f"rm -f {full} {full}2")
+    assert seen.broken is None and seen.gaps[0]["seen"].get("lost", 0) == 0, seen
+    assert pair.settled(SETTLE) == holder
+    pair.converge()
+    expect_even(pair)
