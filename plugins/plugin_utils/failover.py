@@ -85,11 +85,12 @@ def read_failover(name: str, directors: list[Machine], mistakes: Mistakes) -> Fa
     for variable in COMMON:
         _same(name, variable, [machine.variables.get(variable) for machine in directors], directors, mistakes)
     for variable, keys in COMMON_KEYS.items():
+        given = [machine.variables.get(variable) for machine in directors]
+        if any(isinstance(value, bool) for value in given):
+            _same(name, variable, given, directors, mistakes)
+            continue
         for key in keys:
-            values = [
-                value.get(key) if isinstance(value := machine.variables.get(variable), Mapping) else value
-                for machine in directors
-            ]
+            values = [value.get(key) if isinstance(value, Mapping) else None for value in given]
             _same(name, f"{variable}: {key}", values, directors, mistakes)
     variables = directors[0].variables
     where = f"cluster {name}"

@@ -441,6 +441,11 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         pair(KEEPALIVED, {"standby": {"lvs_vrrp": {"advert": 2}}}),
         r"different lvs_vrrp: advert",
     ),
+    "synchronisation on one side": (
+        [service()],
+        pair(KEEPALIVED, {"director": {"lvs_sync": {"syncid": 4, "port": 9000}}, "standby": {"lvs_sync": False}}),
+        r"different lvs_sync; put the variable into the directors' group",
+    ),
     "heartbeat beside keepalived": (
         [service()],
         pair({**HEARTBEAT, "lvs_health": "keepalived"}),
