@@ -70,7 +70,7 @@ def read_health(raw: Any, where: str, mistakes: Mistakes) -> Health:
         if raw.get(key) is not None
     }
     if kind := given.get("type"):
-        for key in set(given) & set(OF_TYPES):
+        for key in sorted(set(given) & set(OF_TYPES)):
             if kind not in OF_TYPES[key]:
                 mistakes.append(
                     f"{where}: {key} belongs to type {' and '.join(OF_TYPES[key])}, and type is {kind}; leave {key}"
