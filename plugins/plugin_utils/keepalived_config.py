@@ -122,15 +122,15 @@ def _settings(failover: Mapping[str, Any] | None, health: Mapping[str, Any] | No
     yield "vrrp_higher_prio_send_advert true"
     # While one director has the new VIPs and the other has not, they still hear each other.
     yield "vrrp_skip_check_adv_addr true"
-    if sync := failover.get("sync"):
+    sync = failover.get("sync")
+    if sync and not sync["both"]:  # both at once are not keepalived's
         yield _sync_daemon(failover, sync)
 
 
 def _sync_daemon(failover: Mapping[str, Any], sync: Mapping[str, Any]) -> str:
-    words = ["lvs_sync_daemon", _word(sync["interface"], "lvs_sync: interface")]
-    if not sync.get("both"):
-        # With an instance named, a director sends or receives, as the instance is master or backup.
-        words += ["inst", next(item["name"] for item in failover["instances"] if item["group"] == sync["group"])]
+    """A director sends or receives, as the instance is master or backup."""
+    instance = next(item["name"] for item in failover["instances"] if item["group"] == sync["group"])
+    words = ["lvs_sync_daemon", _word(sync["interface"], "lvs_sync: interface"), "inst", instance]
     for option, key in SYNC_OPTIONS.items():
         if sync.get(key):
             words += [option, str(sync[key])]
@@ -211,12 +211,12 @@ def _instance(item: Mapping[str, Any], failover: Mapping[str, Any], secret_file:
     yield f"advert_int {_number(vrrp['advert'])}"
     if failover.get("secret") and version == 2:
         yield f"include {secret_file}"
-    if vrrp["unicast"]:
+    if vrrp["unicast"] and item["peers"]:
         yield f"unicast_src_ip {item['source']}"
         # The peers are neighbours: what a router has passed on (TTL below 255) is not theirs.
         yield "unicast_ttl 255"
         yield from _block("unicast_peer", (f"{peer} min_ttl 255 max_ttl 255" for peer in item["peers"]))
-    else:
+    elif item["source"]:
         yield f"mcast_src_ip {item['source']}"
     # One address in the advert, which is small then, however many there are.
     addresses = [_address(entry) for entry in item["addresses"]]

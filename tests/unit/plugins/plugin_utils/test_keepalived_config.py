@@ -169,7 +169,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             "group": "lvs_lvs", "both": False,
         }
     ),
-    "sync, both roles": failover(sync={"interface": "lo", "syncid": 7, "group": "lvs_lvs", "both": True}),
+    "sync, both roles": failover(sync={"interface": "lo", "syncid": 7, "group": None, "both": True}),
+    "alone": failover(instances=[{**FOUR_INSTANCE, "peers": []}]),
     "no check": health(type="none"),
     "http": health(
         type="http", path='/a b#c!d$e{f}"\u00e4?x=1', host="www.example.org", status=[200, 301],
@@ -232,7 +233,7 @@ HARMLESS = re.compile("exceeds total weight of real servers 0, reducing quorum t
 @pytest.mark.parametrize("name", EXAMPLES)
 @pytest.mark.skipif(KEEPALIVED is None, reason="keepalived is not installed: apt-get install keepalived")
 def test_keepalived_takes_every_example(name: str, tmp_path: Path) -> None:
-    if name == "multicast" and INTERFACE == "lo":
+    if name in ("multicast", "alone") and INTERFACE == "lo":
         pytest.skip("no interface here is for multicast")
     secret = tmp_path / "secret.conf"
     secret.write_text("authentication {\n auth_type PASS\n auth_pass secret_1\n}\n")
@@ -310,12 +311,12 @@ def test_one_life_sign_for_two_groups() -> None:
     assert "lvs_life_sign" not in render(failover())
 
 
-def test_sync_daemon_follows_an_instance_unless_both_run() -> None:
+def test_sync_daemon_follows_an_instance_unless_the_director_runs_both() -> None:
     assert (
         "lvs_sync_daemon lo inst lvs_lvs_4 id 7 maxlen 1400 port 8849 ttl 2 group 224.0.0.90"
         in statements(render(EXAMPLES["sync"]))
     )
-    assert "lvs_sync_daemon lo id 7" in statements(render(EXAMPLES["sync, both roles"]))
+    assert "lvs_sync_daemon" not in render(EXAMPLES["sync, both roles"])
 
 
 def test_numbers_as_keepalived_counts() -> None:
