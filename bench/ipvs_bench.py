@@ -207,7 +207,11 @@ def replay(engine: Any, size: Size) -> dict[str, float]:
     diff = importlib.import_module("lvs._ipvs_diff")
     genl = importlib.import_module("lvs._genl")
     want = diff.target(parsed(engine, config(size)).wanted, {}, "replaced", lambda key: False)
-    requests = list(kernel._requests(diff.difference({}, want, list(want)).operations()))
+    requests = [
+        (command, common + content)
+        for command, common, contents in kernel._requests(diff.difference({}, want, list(want)).operations())
+        for content in contents
+    ]
     connection = genl.Connection()
     family = connection.family("IPVS")
     sends = []
