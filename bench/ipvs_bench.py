@@ -312,11 +312,11 @@ def pyroute2(size: Size) -> dict[str, float]:
         with library.IPVS() as ipvs:
             for service in wanted:
                 named = {"addr": service["address"], "port": service["port"], "protocol": socket.IPPROTO_TCP}
-                virtual = library.IPVSService({**named, "sched_name": "wlc"})
+                virtual = library.IPVSService(**named, sched_name="wlc")
                 ipvs.service("add", service=virtual)
                 for other in service["realservers"]:
                     real = {"addr": other["address"], "port": other["port"], "weight": other["weight"], "fwd_method": 3}
-                    ipvs.dest("add", service=virtual, dest=library.IPVSDest(real))
+                    ipvs.dest("add", service=virtual, dest=library.IPVSDest(**real))
 
     seconds, _nothing = timed(fill)
     demand(sorted(ipvsadm("-Sn").splitlines()) == sorted(rules(wanted).splitlines()), "pyroute2 made another table")
