@@ -262,9 +262,8 @@ def keepalived_text(wanted: list[dict[str, Any]]) -> str:
     return "".join(parts)
 
 
-def shown_within(seconds: float, condition: Callable[[str], bool]) -> float:
-    """How long until the kernel's table fulfils a condition; without end where it does not."""
-    start = time.perf_counter()
+def shown_within(seconds: float, condition: Callable[[str], bool], start: float) -> float:
+    """How long after ``start`` the kernel's table fulfils a condition; without end where it does not."""
     while time.perf_counter() - start < seconds:
         if condition(Path("/proc/net/ip_vs").read_text()):
             return time.perf_counter() - start
@@ -280,19 +279,21 @@ def keepalived(size: Size) -> dict[str, float]:
         path.write_text(keepalived_text(wanted))
         # Process files of its own, so that no other keepalived of this machine is taken for this one.
         pids = [f"--pid={folder}/main", f"--checkers_pid={folder}/checkers"]
+        before = time.perf_counter()
         daemon = subprocess.Popen(
             ["/usr/sbin/keepalived", "--dont-fork", "--check", f"--use-file={path}", *pids],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            start = shown_within(PEER_SECONDS, lambda text: text.count("\n") == size.records + 3)
+            start = shown_within(PEER_SECONDS, lambda text: text.count("\n") == size.records + 3, before)
             reload = float("inf")
             if start < PEER_SECONDS:
                 wanted[-1]["realservers"][-1]["weight"] = 7
                 path.write_text(keepalived_text(wanted))
+                before = time.perf_counter()
                 daemon.send_signal(signal.SIGHUP)
-                reload = shown_within(PEER_SECONDS, lambda text: " Route   7 " in text)
+                reload = shown_within(PEER_SECONDS, lambda text: " Route   7 " in text, before)
         finally:
             daemon.terminate()
             try:

@@ -238,6 +238,8 @@ class Connection:
         """Requests that differ in their sequence numbers and contents only, in pieces to be joined."""
         first = self._sequence + 1
         self._sequence += len(contents)
+        if len(contents) == 1:
+            return [HEADER.pack(length, family, NLM_F_REQUEST, first, 0, command, 1), common, contents[0]]
         header = HEADER.pack(length, family, NLM_F_REQUEST, 0, 0, command, 1)
         pieces = [b""] * (4 * len(contents))
         pieces[0::4] = [header[:_SEQUENCE_OFFSET]] * len(contents)

@@ -189,9 +189,9 @@ class KernelTable:
         if len(keys) <= SINGLE_REQUESTS:
             return self.read(keys)
         try:
-            with open(self._proc, encoding="ascii", newline="\n") as stream:
-                right = listing.as_wanted(stream.read(), goal.values())
-        except (OSError, ValueError):  # no such file for this namespace, or not what it once was
+            with open(self._proc, "rb") as stream:
+                right = listing.as_wanted(stream, goal.values())
+        except OSError:  # not there for this process
             right = set()
         doubtful = [key for key in keys if key not in right]
         read = self.read(doubtful) if doubtful else {}
@@ -337,23 +337,28 @@ class KernelTable:
 def _requests(operations: list[Operation]) -> Iterator[Run]:
     """Operations as requests: what follows one another for one service and alike shares its beginning."""
     position = 0
+    named: Service | None = None
+    name = around = b""
     while position < len(operations):
         action, service, destination = operations[position]
         start = position
         position += 1
+        if service is not named:
+            named, name = service, wire.pack_service_key(*service[:5])
+            around = wire.nest(wire.COMMAND_SERVICE, name)
         if destination is None:
-            payload = _service_key(service.key) if action == DEL_SERVICE else _whole_service(service)
-            yield Run(_COMMANDS[action], b"", [payload])
+            settings = b"" if action == DEL_SERVICE else _settings(service)
+            yield Run(_COMMANDS[action], b"", [wire.nest(wire.COMMAND_SERVICE, name + settings)])
             continue
         while position < len(operations):
-            other = operations[position]
-            if other[0] != action or other[2] is None or (other[1] is not service and other[1] != service):
+            other_action, other_service, other = operations[position]
+            if other is None or other_service is not service or other_action != action:
                 break
             position += 1
         records = [operation[2] for operation in operations[start:position] if operation[2] is not None]
         head, contents = wire.pack_destinations(records)
-        around = wire.nest(wire.COMMAND_DESTINATION, head + contents[0])[:4]
-        yield Run(_COMMANDS[action], _service_key(service.key) + around + head, contents)
+        inside = wire.nest(wire.COMMAND_DESTINATION, head + contents[0])[:4]
+        yield Run(_COMMANDS[action], around + inside + head, contents)
 
 
 def restore(path: str) -> dict[str, Any]:
@@ -419,15 +424,14 @@ def _service_key(key: ServiceKey) -> bytes:
     return wire.nest(wire.COMMAND_SERVICE, wire.pack_service_key(*key))
 
 
-def _whole_service(service: Service) -> bytes:
-    settings = wire.pack_service_settings(
+def _settings(service: Service) -> bytes:
+    return wire.pack_service_settings(
         service.scheduler,
         (service.flags, model.MEANT_FLAGS),
         service.timeout,
         wire.netmask_to_wire(service.family, service.netmask),
         service.engine,
     )
-    return wire.nest(wire.COMMAND_SERVICE, wire.pack_service_key(*service.key) + settings)
 
 
 # ---- words

@@ -9,66 +9,77 @@ persistence engines or scheduler flags: a service whose record has any of them i
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import Iterable
+from typing import BinaryIO, Iterable, Iterator
 
 from . import _ipvs_model as model
 from ._ipvs_model import Destination, Entry, Service, ServiceKey
 
-_HEADINGS = "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n"
+_HEADINGS = (
+    b"Prot LocalAddress:Port Scheduler Flags\n",
+    b"  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n",
+)
 _FORWARDING = {model.NAT: "Masq", model.LOCAL: "Local", model.TUN: "Tunnel", model.DR: "Route", model.BYPASS: "Bypass"}
-_ARROW = "\n  -> "
-_NEXT_SERVICE = re.compile(r"\n(?!  -> )")
+_ARROW = b"  -> "
 # From a realserver's port to its weight, which a wider number would move: that counts as not shown.
 _TAIL = ":{:04X}      {:<7} {:<6d} "
 _WIDEST = 10**6
 
 
-def as_wanted(text: str, wanted: Iterable[Entry]) -> set[ServiceKey]:
+def as_wanted(stream: BinaryIO, wanted: Iterable[Entry]) -> set[ServiceKey]:
     """The services of ``wanted`` that the text shows with just these realservers; none if it is of another kernel."""
-    _version, _newline, rest = text.partition("\n")
-    if not rest.startswith(_HEADINGS):
+    stream.readline()  # the version
+    if tuple(stream.readline() for _heading in _HEADINGS) != _HEADINGS:
         return set()
-    shown: dict[str, list[str]] = {}
-    for block in _NEXT_SERVICE.split(rest[len(_HEADINGS) :].rstrip("\n")):
-        head, *rows = block.split(_ARROW)
-        shown[head] = rows
+    entries = {head: entry for entry in wanted if (head := _head(entry.service))}
     found = set()
     known: dict[model.DestinationKey, Destination] | None = None
-    expected: set[str] | None = None
-    for service, destinations in wanted:
-        rows = shown.get(_head(service))
-        if rows is None or len(rows) != len(destinations):
+    expected: set[bytes] | None = None
+    for head, rows in _blocks(stream):
+        entry = entries.get(head)
+        if entry is None or len(rows) != len(entry.destinations):
             continue
-        if known is not destinations:  # services share pools, so the last one is kept
-            known, expected = destinations, _rows(destinations)
-        width = len(next(iter(expected), "")) if expected is not None else 0
+        if known is not entry.destinations:  # services share pools, so the last one is kept
+            known, expected = entry.destinations, _rows(entry.destinations)
+        width = len(next(iter(expected), b"")) if expected is not None else 0
         if expected == {row[:width] for row in rows}:
-            found.add(service.key)
+            found.add(entry.service.key)
     return found
 
 
-def _head(service: Service) -> str:
+def _blocks(stream: BinaryIO) -> Iterator[tuple[bytes, list[bytes]]]:
+    """The line of each service, and those of its realservers; one at a time, for fresh memory is dear."""
+    head, rows = b"", []
+    for line in stream:
+        if line.startswith(_ARROW):
+            rows.append(line)
+        else:
+            yield head, rows
+            head, rows = line, []
+    yield head, rows
+
+
+def _head(service: Service) -> bytes:
     """The line of a service; empty where the line would not tell all of it."""
     if service.fwmark or service.flags or service.engine:
-        return ""
+        return b""
     protocol = model.PROTOCOL_NAMES[service.protocol].upper()
-    return f"{protocol}  {_address(service.family, service.address)}:{service.port:04X} {service.scheduler}  "
+    address = _address(service.family, service.address)
+    return f"{protocol}  {address}:{service.port:04X} {service.scheduler}  \n".encode()
 
 
 def _address(family: int, address: bytes) -> str:
     return address.hex().upper() if family == model.IPV4 else f"[{address.hex(':', 2)}]"
 
 
-def _rows(destinations: dict[model.DestinationKey, Destination]) -> set[str] | None:
+def _rows(destinations: dict[model.DestinationKey, Destination]) -> set[bytes] | None:
     """How the lines of these realservers begin, all equally long, or None where lines would not tell all of one."""
     rows = set()
     for record in destinations.values():
         tail = _tail(record[2:])
         if tail is None:
             return None
-        rows.add(_address(record[0], record[1]) + tail)
+        rows.add(_ARROW + (_address(record[0], record[1]) + tail).encode())
     return rows if len({*map(len, rows)}) < 2 else None
 
 

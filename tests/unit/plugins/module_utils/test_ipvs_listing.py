@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import io
 import socket
 
 import pytest
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_listing import as_wanted
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_listing as listing
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_model import (
     IPV4,
     IPV6,
@@ -19,6 +20,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_model
     Destination,
     Entry,
     Service,
+    ServiceKey,
 )
 
 HEADINGS = """\
@@ -39,6 +41,10 @@ SCTP  C0A8016E:0051 wlc ops  \n\
 FWM  00000001 wlc  \n\
 """
 )
+
+
+def as_wanted(text: str, wanted: list[Entry]) -> set[ServiceKey]:
+    return listing.as_wanted(io.BytesIO(text.encode()), wanted)
 
 
 def packed(text: str) -> tuple[int, bytes]:
