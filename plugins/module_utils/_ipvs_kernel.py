@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 from functools import partial
@@ -189,8 +190,9 @@ class KernelTable:
         if len(keys) <= SINGLE_REQUESTS:
             return self.read(keys)
         try:
-            with open(self._proc, "rb") as stream:
-                right = listing.as_wanted(stream, goal.values())
+            # At once, and by no buffer: the kernel counts from the first service at every read.
+            with open(self._proc, "rb", buffering=0) as stream:
+                right = listing.as_wanted(io.BytesIO(stream.read()), goal.values())
         except OSError:  # not there for this process
             right = set()
         doubtful = [key for key in keys if key not in right]
