@@ -49,7 +49,9 @@ lab: setup ## the demo's machines, without an LVS on them
 lab-down: setup ## take the lab away: machines, networks, files
 	ansible-playbook playbooks/lab_down.yml -e @examples/demo/lab.yml
 
-bench: lab ## figures measured in the demo's lab, one line each: name value unit
+bench: setup ## figures measured in the demo's lab, half an hour: one line each, name value unit
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --target build/pyroute2 pyroute2==0.9.7
+	ansible-playbook playbooks/lab_up.yml -e @examples/demo/lab.yml -e @bench/lab.yml
 	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml bench/bench.yml
 	@cat build/results/bench.txt
 	python bench/plot.py build/results/bench.txt docs/figures.svg

@@ -12,8 +12,9 @@ PATH is the collection's folder plugins/module_utils, or a zipapp that holds it 
 realservers; every service has realservers of its own, but in a size that ends with `shared`, whose services share one
 pool. Every case runs in a network namespace and a process of its own, because deleted realservers linger for minutes
 and slow down whoever adds the next ones. One line a figure: name, value, unit. Of several repetitions the fastest
-counts, for all sides alike; tables of more than 20000 records are written once by ipvsadm. With --print-config it only
-prints the table of the first size, as JSON in the shape of option `config`.
+counts, for all sides alike; tables of more than 20000 records are written once by ipvsadm. Where they are installed,
+keepalived (start and reload, without health checks) and pyroute2 (up to 20000 records) take part, once each. With
+--print-config it only prints the table of the first size, as JSON in the shape of option `config`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ import importlib.util
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -41,6 +44,7 @@ IFF_UP = 0x1
 TIMEOUT_SECONDS = 900
 SIZES = ("10x10", "100x100", "1000x100", "10000x10", "1000x100shared")
 LARGE = 20000  # records
+PEER_SECONDS = 120  # how long keepalived may take; what takes longer is shown as inf
 
 
 def load(path: Path) -> Any:
@@ -207,7 +211,11 @@ def replay(engine: Any, size: Size) -> dict[str, float]:
     diff = importlib.import_module("lvs._ipvs_diff")
     genl = importlib.import_module("lvs._genl")
     want = diff.target(parsed(engine, config(size)).wanted, {}, "replaced", lambda key: False)
-    requests = list(kernel._requests(diff.difference({}, want, list(want)).operations()))
+    requests = [
+        (command, common + content)
+        for command, common, contents in kernel._requests(diff.difference({}, want, list(want)).operations())
+        for content in contents
+    ]
     connection = genl.Connection()
     family = connection.family("IPVS")
     sends = []
@@ -238,6 +246,82 @@ def theirs(size: Size) -> dict[str, float]:
     save_seconds, saved = timed(lambda: ipvsadm("-Sn"))
     demand(sorted(saved.splitlines()) == sorted(text.splitlines()), "ipvsadm -R did not make the table")
     return {"ipvsadm_R": restore_seconds, "ipvsadm_S": save_seconds}
+
+
+def keepalived_text(wanted: list[dict[str, Any]]) -> str:
+    """The same rules as virtual servers without health checks."""
+    parts = ["global_defs {\n  lvs_flush\n}\n"]
+    for service in wanted:
+        parts.append(f"virtual_server {service['address']} {service['port']} {{\n  lvs_sched wlc\n  lvs_method DR\n")
+        parts.append("  protocol TCP\n")
+        parts += [
+            f"  real_server {other['address']} {other['port']} {{\n    weight {other['weight']}\n  }}\n"
+            for other in service["realservers"]
+        ]
+        parts.append("}\n")
+    return "".join(parts)
+
+
+def shown_within(seconds: float, condition: Callable[[str], bool], start: float) -> float:
+    """How long after ``start`` the kernel's table fulfils a condition; without end where it does not."""
+    while time.perf_counter() - start < seconds:
+        if condition(Path("/proc/net/ip_vs").read_text()):
+            return time.perf_counter() - start
+        time.sleep(0.02)
+    return float("inf")
+
+
+def keepalived(size: Size) -> dict[str, float]:
+    """keepalived starts with the same table, then reloads it with one other weight; no health checks."""
+    wanted = config(size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "keepalived.conf")
+        path.write_text(keepalived_text(wanted))
+        # Process files of its own, so that no other keepalived of this machine is taken for this one.
+        pids = [f"--pid={folder}/main", f"--checkers_pid={folder}/checkers"]
+        before = time.perf_counter()
+        daemon = subprocess.Popen(
+            ["/usr/sbin/keepalived", "--dont-fork", "--check", f"--use-file={path}", *pids],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            start = shown_within(PEER_SECONDS, lambda text: text.count("\n") == size.records + 3, before)
+            reload = float("inf")
+            if start < PEER_SECONDS:
+                wanted[-1]["realservers"][-1]["weight"] = 7
+                path.write_text(keepalived_text(wanted))
+                before = time.perf_counter()
+                daemon.send_signal(signal.SIGHUP)
+                reload = shown_within(PEER_SECONDS, lambda text: " Route   7 " in text, before)
+        finally:
+            daemon.terminate()
+            try:
+                daemon.wait(30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+    return {"keepalived_start": start, "keepalived_reload_one_weight": reload}
+
+
+def pyroute2(size: Size) -> dict[str, float]:
+    """The same rules added by pyroute2, one call each; its import is not counted."""
+    library = importlib.import_module("pyroute2")
+    wanted = config(size)
+
+    def fill() -> None:
+        with library.IPVS() as ipvs:
+            for service in wanted:
+                named = {"addr": service["address"], "port": service["port"], "protocol": socket.IPPROTO_TCP}
+                virtual = library.IPVSService(**named, sched_name="wlc")
+                ipvs.service("add", service=virtual)
+                for other in service["realservers"]:
+                    real = {"addr": other["address"], "port": other["port"], "weight": other["weight"], "fwd_method": 3}
+                    ipvs.dest("add", service=virtual, dest=library.IPVSDest(**real))
+
+    seconds, _nothing = timed(fill)
+    demand(sorted(ipvsadm("-Sn").splitlines()) == sorted(rules(wanted).splitlines()), "pyroute2 made another table")
+    return {"pyroute2": seconds}
 
 
 def loop(rounds: int = 100) -> dict[str, float]:
@@ -287,6 +371,10 @@ def measure(engine: Any, size: Size, repeat: int) -> None:
     found = best_of(repeat, lambda: replay(engine, size))
     found |= best_of(repeat, lambda: ours(engine, size))
     found |= best_of(1 if large else repeat, lambda: theirs(size))
+    if Path("/usr/sbin/keepalived").exists():
+        found |= best_of(1, lambda: keepalived(size))
+    if importlib.util.find_spec("pyroute2") and not large:
+        found |= best_of(1, lambda: pyroute2(size))
     memory = found.pop("memory")
     for name, seconds in found.items():
         show(f"{name}_{size}", seconds * 1000, "ms")

@@ -41,6 +41,8 @@ TIMEOUT_SECONDS = 20  # replies are queued before send() returns; waiting longer
 HEADER = struct.Struct("=IHHIIBBxx")  # length, type, flags, sequence, port; command, version
 _MESSAGE = struct.Struct("=IHHI")
 _ERRNO = struct.Struct("=i")
+_FLAGS, _FLAGS_OFFSET = struct.Struct("=H"), 6  # in a header
+_SEQUENCE, _SEQUENCE_OFFSET = struct.Struct("=I"), 8
 
 
 class GenlError(LvsError):
@@ -65,6 +67,14 @@ class Payload(NamedTuple):
     buffer: bytes
     start: int
     end: int
+
+
+class Run(NamedTuple):
+    """Requests of one command whose payloads begin with the same bytes and go on with contents of one length."""
+
+    command: int
+    common: bytes
+    contents: list[bytes]
 
 
 class BatchResult(NamedTuple):
@@ -180,8 +190,8 @@ class Connection:
                 if kind >= GENL_ID_CTRL:
                     replies.append(Payload(buffer, start + 4, end))
 
-    def batch(self, family: int, requests: Iterable[tuple[int, bytes]]) -> BatchResult:
-        """Carry out (command, payload) requests in order, many in one send.
+    def batch(self, family: int, runs: Iterable[Run]) -> BatchResult:
+        """Carry out requests in order, many in one send.
 
         The kernel goes on after a refused request; this stops after the send that held it. Only the last request of
         a send asks for an answer, every refused one answers unasked: a thousand cost one send and one receive.
@@ -189,39 +199,54 @@ class Connection:
         """
         sent = 0
         failed: dict[int, int] = {}
-        pack, header, limit = HEADER.pack, HEADER.size, self._send_limit
         parts: list[bytes] = []
-        size = 0
-        last = (0, 0)  # length and command of the request that was taken last
+        count = size = last = 0  # of what is packed: requests, bytes, bytes of the last request
 
         def flush() -> None:
-            nonlocal sent, size
-            if not parts:
-                return
-            parts[-2] = pack(last[0], family, NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0, last[1], 1)
-            count = len(parts) // 2
-            first = self._sequence - count + 1
-            self._send(b"".join(parts))
-            parts.clear()
-            size = 0
+            nonlocal sent, count, size
+            data = bytearray().join(parts)
+            _FLAGS.pack_into(data, size - last + _FLAGS_OFFSET, NLM_F_REQUEST | NLM_F_ACK)
+            self._send(data)
             for answers, number in self._answers(self._sequence):
                 if number:
-                    failed[sent + answers - first] = number
+                    failed[sent + count - 1 - (self._sequence - answers)] = number
             sent += count
+            parts.clear()
+            count = size = 0
 
-        for command, payload in requests:
-            length = header + len(payload)
-            if size + length > limit or len(parts) == 2 * MESSAGES_PER_SEND:
-                flush()
-                if failed:
-                    return BatchResult(sent, failed)
-            self._sequence += 1
-            parts.append(pack(length, family, NLM_F_REQUEST, self._sequence, 0, command, 1))
-            parts.append(payload)
-            size += length
-            last = (length, command)
-        flush()
+        for command, common, contents in runs:
+            position = 0
+            while position < len(contents):
+                length = HEADER.size + len(common) + len(contents[position])
+                room = min(MESSAGES_PER_SEND - count, (self._send_limit - size) // length)
+                if room < 1 and count:
+                    flush()
+                    if failed:
+                        return BatchResult(sent, failed)
+                    continue
+                chunk = contents[position : position + max(room, 1)]
+                parts += self._packed(family, command, length, common, chunk)
+                position += len(chunk)
+                count += len(chunk)
+                size += length * len(chunk)
+                last = length
+        if count:
+            flush()
         return BatchResult(sent, failed)
+
+    def _packed(self, family: int, command: int, length: int, common: bytes, contents: list[bytes]) -> list[bytes]:
+        """Requests that differ in their sequence numbers and contents only, in pieces to be joined."""
+        first = self._sequence + 1
+        self._sequence += len(contents)
+        if len(contents) == 1:
+            return [HEADER.pack(length, family, NLM_F_REQUEST, first, 0, command, 1), common, contents[0]]
+        header = HEADER.pack(length, family, NLM_F_REQUEST, 0, 0, command, 1)
+        pieces = [b""] * (4 * len(contents))
+        pieces[0::4] = [header[:_SEQUENCE_OFFSET]] * len(contents)
+        pieces[1::4] = map(_SEQUENCE.pack, range(first, first + len(contents)))
+        pieces[2::4] = [header[_SEQUENCE_OFFSET + 4 :] + common] * len(contents)
+        pieces[3::4] = contents
+        return pieces
 
     def _answers(self, last: int) -> Iterator[tuple[int, int]]:
         """The (sequence, errno) that the kernel answered to a send, up to the answer of its last request."""
@@ -239,7 +264,7 @@ class Connection:
                     if answers == last:
                         return
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: bytes | bytearray) -> None:
         self.sends += 1
         try:
             self._socket.send(data)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Callable, Iterable, NamedTuple
 
 from . import _ipvs_model as model
@@ -230,6 +231,9 @@ def _destination_difference(
     after: dict[DestinationKey, Destination],
     drain: bool,
 ) -> None:
+    if not before:
+        result.grow.extend(map(Operation, repeat(ADD_DESTINATION), repeat(service), after.values()))
+        return
     for key, destination in after.items():
         old = before.get(key)
         if old is None:

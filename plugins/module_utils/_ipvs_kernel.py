@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import struct
 from functools import partial
 from itertools import islice
 from typing import Any, Callable, Dict, Iterable, Iterator, NamedTuple, TypeVar
 
+from . import _ipvs_listing as listing
 from . import _ipvs_model as model
 from . import _ipvs_wire as wire
 from ._errors import LvsError
-from ._genl import Connection, FamilyMissing, GenlError, Payload, RepliesLost, attributes
+from ._genl import Connection, FamilyMissing, GenlError, Payload, RepliesLost, Run, attributes
 from ._ipvs_diff import (
     ADD_DESTINATION,
     ADD_SERVICE,
@@ -114,9 +116,10 @@ class Statistics(NamedTuple):
 class KernelTable:
     """The IPVS table of the network namespace that this process is in."""
 
-    def __init__(self, connection: Connection, family: int) -> None:
+    def __init__(self, connection: Connection, family: int, proc: str = PROC_TABLE) -> None:
         self._connection = connection
         self._family = family
+        self._proc = proc
         self._expected: dict[ServiceKey, _Destinations] = {}
         self._packed: tuple[_Destinations, set[bytes]] = ({}, set())
 
@@ -143,14 +146,14 @@ class KernelTable:
                 return None
         connection = connect()
         try:
-            return cls(connection, connection.family(FAMILY))
+            return cls(connection, connection.family(FAMILY), proc)
         except FamilyMissing as exc:
             if not load:
                 connection.close()
                 return None
             said = modules.load("ip_vs")
             try:
-                return cls(connection, connection.family(FAMILY))
+                return cls(connection, connection.family(FAMILY), proc)
             except FamilyMissing:
                 connection.close()
                 raise LvsError(missing_ip_vs(modules, said)) from exc
@@ -178,6 +181,23 @@ class KernelTable:
             return self.entries(self._services_one_by_one(named).values())
         everything = self.services()
         return self.entries(everything[key] for key in named if key in everything)
+
+    def verify(self, keys: list[ServiceKey], goal: Table) -> Table:
+        """The services ``keys`` as they are now, after all writes that lead to ``goal`` were acknowledged.
+
+        Of many services, those that the kernel's own text shows as the goal has them are not asked for again.
+        """
+        if len(keys) <= SINGLE_REQUESTS:
+            return self.read(keys)
+        try:
+            # At once, and by no buffer: the kernel counts from the first service at every read.
+            with open(self._proc, "rb", buffering=0) as stream:
+                right = listing.as_wanted(io.BytesIO(stream.read()), goal.values())
+        except OSError:  # not there for this process
+            right = set()
+        doubtful = [key for key in keys if key not in right]
+        read = self.read(doubtful) if doubtful else {}
+        return {key: goal[key] if key in right else read[key] for key in keys if key in right or key in read}
 
     def expect(self, expected: dict[ServiceKey, _Destinations]) -> None:
         """Say which realservers are likely to be found: who is found as expected need not be taken apart."""
@@ -225,7 +245,8 @@ class KernelTable:
     def _rows_of(self, expected: _Destinations) -> set[bytes]:
         """The rows by which the kernel shows these realservers. Services share pools, so the last ones are kept."""
         if self._packed[0] is not expected:
-            self._packed = (expected, {wire.pack_destination(*record) for record in expected.values()})
+            head, contents = wire.pack_destinations(expected.values())
+            self._packed = (expected, {head + content for content in contents})
         return self._packed[1]
 
     def _rows(self, key: ServiceKey, cutter: wire.Cutter) -> list[bytes]:
@@ -315,21 +336,31 @@ class KernelTable:
         return [Failure(operations[index], number) for index, number in sorted(result.failed.items())]
 
 
-def _requests(operations: list[Operation]) -> Iterator[tuple[int, bytes]]:
-    """The commands and payloads of operations."""
-    names: dict[ServiceKey, bytes] = {}  # a service's name is packed once for all its realservers
-    around = wire.nest(wire.COMMAND_DESTINATION, wire.pack_destination(*Destination(0, b"", 0)))[:4]
-    for action, service, destination in operations:
-        key = service[:5]
-        named = names.get(key)
-        if named is None:
-            named = names[key] = _service_key(key)
-        if destination is not None:
-            yield _COMMANDS[action], b"".join((named, around, wire.pack_destination(*destination)))
-        elif action == DEL_SERVICE:
-            yield _COMMANDS[action], named
-        else:
-            yield _COMMANDS[action], _whole_service(service)
+def _requests(operations: list[Operation]) -> Iterator[Run]:
+    """Operations as requests: what follows one another for one service and alike shares its beginning."""
+    position = 0
+    named: Service | None = None
+    name = around = b""
+    while position < len(operations):
+        action, service, destination = operations[position]
+        start = position
+        position += 1
+        if service is not named:
+            named, name = service, wire.pack_service_key(*service[:5])
+            around = wire.nest(wire.COMMAND_SERVICE, name)
+        if destination is None:
+            settings = b"" if action == DEL_SERVICE else _settings(service)
+            yield Run(_COMMANDS[action], b"", [wire.nest(wire.COMMAND_SERVICE, name + settings)])
+            continue
+        while position < len(operations):
+            other_action, other_service, other = operations[position]
+            if other is None or other_service is not service or other_action != action:
+                break
+            position += 1
+        records = [operation[2] for operation in operations[start:position] if operation[2] is not None]
+        head, contents = wire.pack_destinations(records)
+        inside = wire.nest(wire.COMMAND_DESTINATION, head + contents[0])[:4]
+        yield Run(_COMMANDS[action], around + inside + head, contents)
 
 
 def restore(path: str) -> dict[str, Any]:
@@ -391,26 +422,18 @@ def _complete(values: list[Any], service: ServiceKey) -> None:
     values[1] = _packed(values[0], values[1])
 
 
-def _key_values(key: ServiceKey) -> dict[str, Any]:
-    family, protocol, address, port, fwmark = key
-    if fwmark:
-        return {"family": family, "fwmark": fwmark}
-    return {"family": family, "protocol": protocol, "address": address, "port": port}
-
-
 def _service_key(key: ServiceKey) -> bytes:
-    return wire.nest(wire.COMMAND_SERVICE, wire.pack(wire.SERVICE, _key_values(key)))
+    return wire.nest(wire.COMMAND_SERVICE, wire.pack_service_key(*key))
 
 
-def _whole_service(service: Service) -> bytes:
-    values = _key_values(service.key)
-    values["scheduler"] = service.scheduler
-    values["flags"] = (service.flags, model.MEANT_FLAGS)
-    values["timeout"] = service.timeout
-    values["netmask"] = wire.netmask_to_wire(service.family, service.netmask)
-    if service.engine:  # left out, the kernel takes the engine away
-        values["engine"] = service.engine
-    return wire.nest(wire.COMMAND_SERVICE, wire.pack(wire.SERVICE, values))
+def _settings(service: Service) -> bytes:
+    return wire.pack_service_settings(
+        service.scheduler,
+        (service.flags, model.MEANT_FLAGS),
+        service.timeout,
+        wire.netmask_to_wire(service.family, service.netmask),
+        service.engine,
+    )
 
 
 # ---- words

@@ -474,7 +474,8 @@ class _Writer:
                     )
                 if any(failure.errno in _TEMPORARY for failure in failures):
                     self._environment.sleep(PAUSE_SECONDS)
-                self.current = self._table.read(keys)
+                clean = not failures and not self._lost
+                self.current = self._table.verify(keys, goal) if clean else self._table.read(keys)
                 step = difference(self.current, goal, keys, drain=self._drain_timeout > 0)
                 if not step:
                     self._renew_routes(before, planned)

@@ -9,7 +9,7 @@ import struct
 import sys
 from functools import lru_cache
 from socket import htonl, htons, ntohl, ntohs
-from typing import Any, NamedTuple
+from typing import Any, Iterable, NamedTuple
 
 from ._errors import LvsError
 from ._genl import attributes
@@ -158,35 +158,72 @@ def pack(table: tuple[Attribute, ...], values: dict[str, Any]) -> bytes:
     return b"".join(parts)
 
 
+@lru_cache(maxsize=4096)
+def _packed_alike(*values: tuple[str, Any]) -> bytes:
+    """Attributes of services that many services share, packed once."""
+    return pack(SERVICE, dict(values))
+
+
+_ADDRESS_BYTES = 16
+_SERVICE_ADDRESS_HEAD = _HEADER.pack(4 + _ADDRESS_BYTES, 3)
+
+
+def pack_service_key(family: int, protocol: int, address: bytes, port: int, fwmark: int) -> bytes:
+    """The attributes that name a service."""
+    if fwmark:
+        return pack(SERVICE, {"family": family, "fwmark": fwmark})
+    return b"".join(
+        (
+            _packed_alike(("family", family), ("protocol", protocol)),
+            _SERVICE_ADDRESS_HEAD,
+            address.ljust(_ADDRESS_BYTES, b"\0"),
+            _packed_alike(("port", port)),
+        )
+    )
+
+
+def pack_service_settings(scheduler: str, flags: tuple[int, int], timeout: int, netmask: int, engine: str) -> bytes:
+    """The attributes of a service that may change; ``flags`` is a pair (flags, mask), ``netmask`` as on the wire."""
+    values = [("scheduler", scheduler), ("flags", flags), ("timeout", timeout), ("netmask", netmask)]
+    if engine:  # left out, the kernel takes the engine away
+        values.append(("engine", engine))
+    return _packed_alike(*values)
+
+
 # A realserver's attributes in the order in which the kernel shows them, but for the counters before its family: what is
 # written can be told from what is read byte by byte.
 DESTINATION_ORDER = (
     "address", "port", "forwarding", "weight", "tunnel_type", "tunnel_port", "tunnel_flags",
     "upper_threshold", "lower_threshold", "family",
 )  # fmt: skip
-_ADDRESS_HEAD = _HEADER.pack(4 + 16, 1)
-_PORT = struct.Struct("=HHHxx")
-
-
-@lru_cache(maxsize=None)
-def _packed_port(port: int) -> bytes:
-    return _PORT.pack(4 + 2, 2, htons(port))
+_ADDRESS_HEAD = _HEADER.pack(4 + _ADDRESS_BYTES, 1)
 
 
 @lru_cache(maxsize=4096)
-def _packed_rest(family: int, *rest: int) -> bytes:
-    names = ("forwarding", "weight", "upper_threshold", "lower_threshold", "tunnel_type", "tunnel_port", "tunnel_flags")
-    values = dict(zip(names, rest), family=family)
+def _packed_rest(family: int, values: tuple[int, ...]) -> bytes:
+    names = (
+        "port", "forwarding", "weight", "upper_threshold", "lower_threshold", "tunnel_type", "tunnel_port",
+        "tunnel_flags",
+    )  # fmt: skip
+    record = dict(zip(names, values), family=family)
     known = {attribute.name: attribute for attribute in DESTINATION}
-    return b"".join(pack((known[name],), values) for name in DESTINATION_ORDER[2:])
+    return b"".join(pack((known[name],), record) for name in DESTINATION_ORDER[1:])
 
 
-def pack_destination(family: int, address: bytes, port: int, *rest: int) -> bytes:
-    """The attributes of a realserver, given in the order of the model's fields.
+def pack_destinations(records: Iterable[tuple[Any, ...]]) -> tuple[bytes, list[bytes]]:
+    """The attributes of realservers, given in the order of the model's fields: how all begin, and how each goes on.
 
-    Most realservers of a table differ in their address only, so the rest is packed once.
+    Most realservers of a table differ in their address only, so the rest is packed once. All have one length.
     """
-    return b"".join((_ADDRESS_HEAD, address.ljust(16, b"\0"), _packed_port(port), _packed_rest(family, *rest)))
+    return _ADDRESS_HEAD, [
+        record[1].ljust(_ADDRESS_BYTES, b"\0") + _packed_rest(record[0], record[2:]) for record in records
+    ]
+
+
+def pack_destination(*record: Any) -> bytes:
+    """The same for one."""
+    head, (rest,) = pack_destinations([record])
+    return head + rest
 
 
 class Cutter:

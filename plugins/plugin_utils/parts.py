@@ -17,6 +17,9 @@ from .machines import Machine, family, full_length
 # Policy routes of ours live in these tables and rules; `lvs_route_table` on a host moves them.
 ROUTE_TABLE = 1100
 MAIN_TABLE = 254
+# The one table in which IPv4 looks whether an address to send from is its own. A local route of the main table counts
+# there only as long as no policy rule was ever set on the machine.
+LOCAL_TABLE = 255
 # Table and rules by which a director without VIP takes packets in, counted from the first of ours.
 TAKE_IN = 900
 # What the outer header costs: 20 bytes for IPv4 in IPv4, 40 for IPv6 in IPv6; then the inner IP and TCP headers.
@@ -161,7 +164,7 @@ class NetworkPart:
             rules.append(_rule(target, base + offset, base))
         for version in sorted({target.version for target in self._tunnel_targets}):
             routes += self._fitting_routes(version, base)
-        routes += [_local_route(str(target.cidr), target.version, MAIN_TABLE) for target in sorted(self._local)]
+        routes += [_local_route(str(target.cidr), target.version, LOCAL_TABLE) for target in sorted(self._local)]
         for mark, version in sorted(self._marks):
             found = {"family": family(version), "priority": base + TAKE_IN, "fwmark": mark, "table": base + TAKE_IN}
             rules.append(found)

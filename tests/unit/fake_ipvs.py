@@ -124,6 +124,13 @@ def u16(value: int) -> bytes:
     return struct.pack("=H", value)
 
 
+def place(af: int, addr: bytes, port: int) -> str:
+    """An address and port in hexadecimal."""
+    if af == AF_INET:
+        return f"{struct.unpack('!I', addr)[0]:08X}:{port:04X}"
+    return "[" + ":".join(f"{part:04x}" for part in struct.unpack("!8H", addr)) + f"]:{port:04X}"
+
+
 def be16(value: int) -> bytes:
     """A port."""
     return struct.pack("!H", value)
@@ -163,6 +170,27 @@ class FakeIpvs:
             key: replace(svc, flags=svc.flags & ~HASHED, dests={k: replace(d) for k, d in svc.dests.items()})
             for key, svc in self.table.items()
         }
+
+    def listing(self) -> str:
+        """The table as /proc/net/ip_vs shows it, in the words of the kernel's ip_vs_info_seq_show."""
+        lines = [
+            "IP Virtual Server version 1.2.1 (size=4096)",
+            "Prot LocalAddress:Port Scheduler Flags",
+            "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn",
+        ]
+        for svc in self.table.values():
+            flags = "ops " if svc.flags & 4 else ""
+            if svc.flags & 1:
+                flags += f"persistent {svc.timeout * 250} FFFFFFFF"
+            if svc.fwmark:
+                lines.append(f"FWM  {svc.fwmark:08X} {svc.sched} {flags} ")
+            else:
+                name = {6: "TCP", 17: "UDP", 132: "SCTP"}[svc.protocol]
+                lines.append(f"{name}  {place(svc.af, svc.addr, svc.port)} {svc.sched} {flags} ")
+            for dest in svc.dests.values():
+                way = ("Masq", "Local", "Tunnel", "Route", "Bypass")[dest.fwd]
+                lines.append(f"  -> {place(*dest.key)}      {way:<7} {dest.weight:<6} {0:<10} {0:<10}")
+        return "".join(f"{line}\n" for line in lines)
 
     # ---- one request
 
@@ -412,8 +440,9 @@ class FakeSocket:
         """Note that it was given back."""
         self.closed = True
 
-    def send(self, data: bytes) -> int:
+    def send(self, given: bytes | bytearray) -> int:
         """Walk the messages in order, as netlink_rcv_skb does: a malformed length ends the walk silently."""
+        data = bytes(given)
         number = self._kernel.sends
         self._kernel.sends += 1
         position = 0

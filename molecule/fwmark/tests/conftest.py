@@ -24,6 +24,9 @@ def lab() -> Iterator[Lab]:
         lab.run("client", f"ip addr replace {address} dev eth1 nodad")
     for route in ROUTES:
         lab.run("client", f"ip route replace {route}")
+    for name in ("rs1", "rs2"):
+        # From the first policy rule on the kernel tells the tables local and main apart, for good.
+        lab.run(name, "ip rule add from 192.0.2.1 table 99; ip rule del from 192.0.2.1 table 99")
     yield lab
     for address in addresses:
         lab.run("client", f"ip addr del {address} dev eth1")

@@ -20,9 +20,9 @@ class Recorder(FakeSocket):
 
     sent: list[bytes]
 
-    def send(self, data: bytes) -> int:
-        self.sent.append(data)
-        return super().send(data)
+    def send(self, given: bytes | bytearray) -> int:
+        self.sent.append(bytes(given))
+        return super().send(given)
 
 
 @pytest.fixture
@@ -45,6 +45,11 @@ def service(number: int, scheduler: str = "rr") -> bytes:
     return attribute(1, content)
 
 
+def runs(*payloads: bytes) -> list[_genl.Run]:
+    """Each as a run of its own."""
+    return [_genl.Run(1, b"", [payload]) for payload in payloads]
+
+
 def test_the_family_is_asked_for_by_name(recorder: Recorder) -> None:
     connection = _genl.Connection(lambda: recorder)
     assert connection.family("IPVS") == FAMILY
@@ -62,7 +67,7 @@ def test_a_missing_family_has_its_own_error() -> None:
 
 def test_a_thousand_requests_are_one_send_with_one_acknowledgement(recorder: Recorder) -> None:
     connection = _genl.Connection(lambda: recorder)
-    result = connection.batch(FAMILY, [(1, service(number)) for number in range(1000)])
+    result = connection.batch(FAMILY, runs(*map(service, range(1000))))
     assert result == _genl.BatchResult(1000, {})
     (sent,) = recorder.sent
     flags = [
@@ -75,7 +80,7 @@ def test_a_thousand_requests_are_one_send_with_one_acknowledgement(recorder: Rec
 
 def test_more_requests_than_a_send_holds_are_several_sends(recorder: Recorder) -> None:
     connection = _genl.Connection(lambda: recorder)
-    result = connection.batch(FAMILY, [(1, service(number)) for number in range(2500)])
+    result = connection.batch(FAMILY, runs(*map(service, range(2500))))
     assert result == _genl.BatchResult(2500, {})
     assert len(recorder.sent) == 3
 
@@ -87,22 +92,35 @@ def test_a_send_fits_into_the_send_buffer() -> None:
 
     sock = Small(FakeIpvs())
     sock.sent = []
-    requests = [(1, service(number)) for number in range(600)]
-    assert _genl.Connection(lambda: sock).batch(FAMILY, requests).sent == 600
-    assert len(sock.sent) == 600 * (20 + len(requests[0][1])) // 20000 + 1
+    payloads = [service(number) for number in range(600)]
+    assert _genl.Connection(lambda: sock).batch(FAMILY, runs(*payloads)).sent == 600
+    assert len(sock.sent) == 600 * (20 + len(payloads[0])) // 20000 + 1
     assert max(map(len, sock.sent)) <= 20000
+
+
+def test_a_run_is_cut_where_a_send_ends(recorder: Recorder) -> None:
+    payloads = [service(number) for number in range(1700)]
+    common, contents = payloads[0][:12], [payload[12:] for payload in payloads]
+    apart = _genl.Connection(lambda: recorder)
+    apart.batch(FAMILY, runs(*payloads))
+    kernel = FakeIpvs()
+    other = Recorder(kernel)
+    other.sent = []
+    together = _genl.Connection(lambda: other)
+    assert together.batch(FAMILY, [_genl.Run(1, common, contents)]) == _genl.BatchResult(1700, {})
+    assert other.sent == recorder.sent
 
 
 def test_refusals_are_told_apart_by_their_sequence_number(recorder: Recorder) -> None:
     connection = _genl.Connection(lambda: recorder)
-    requests = [(1, service(1)), (1, service(1)), (1, service(2, "nosuch")), (1, service(3)), (1, service(3))]
+    requests = runs(service(1), service(1), service(2, "nosuch"), service(3), service(3))
     result = connection.batch(FAMILY, requests)
     assert result.failed == {1: errno.EEXIST, 2: errno.ENOENT, 4: errno.EEXIST}
 
 
 def test_nothing_is_sent_after_the_send_that_held_a_refusal(recorder: Recorder) -> None:
     connection = _genl.Connection(lambda: recorder)
-    result = connection.batch(FAMILY, [(1, service(1)), *((1, service(number)) for number in range(1, 3000))])
+    result = connection.batch(FAMILY, runs(service(1), *map(service, range(1, 3000))))
     assert result == _genl.BatchResult(1000, {1: errno.EEXIST})
     assert len(recorder.sent) == 1
 
@@ -117,16 +135,16 @@ def test_lost_answers_say_that_it_is_unknown_what_failed() -> None:
     kernel.lose.add(0)
     connection = _genl.Connection(kernel.socket)
     with pytest.raises(_genl.RepliesLost, match="answers were lost"):
-        connection.batch(FAMILY, [(1, service(1))])
+        connection.batch(FAMILY, runs(service(1)))
     assert len(kernel.table) == 1
-    assert connection.batch(FAMILY, [(1, service(2))]).failed == {}
+    assert connection.batch(FAMILY, runs(service(2))).failed == {}
 
 
 def test_a_tail_that_the_kernel_never_saw_is_noticed(recorder: Recorder) -> None:
     """A malformed length ends the kernel's walk silently; the missing last answer gives it away."""
     connection = _genl.Connection(lambda: recorder)
     with pytest.raises(_genl.RepliesLost):
-        connection.batch(FAMILY, [(1, service(1)), (1, service(2)[:-3]), (1, service(3))])
+        connection.batch(FAMILY, runs(service(1), service(2)[:-3], service(3)))
 
 
 def test_answers_of_an_earlier_request_are_passed_over(recorder: Recorder) -> None:

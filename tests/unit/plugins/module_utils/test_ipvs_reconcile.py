@@ -167,6 +167,29 @@ def test_ten_thousand_realservers_are_a_dozen_sends_of_writes(machine: Machine) 
     assert len(machine.kernel.writes) == 10100
 
 
+def test_many_services_are_verified_by_the_kernels_own_text(machine: Machine) -> None:
+    config = [service(port, "10.0.0.1", "10.0.0.2") for port in range(1000, 1100)]
+    machine.run(config)
+    text = machine.kernel.listing()
+    machine.run([], "overridden", allow_empty=True)
+    machine.proc.write_text(text)
+    machine.kernel.sends = 0
+    result = machine.run(config)
+    assert machine.kernel.sends == 1 + 1 + 1  # family, services before, writes
+    assert len(result["after"]) == 100
+
+
+def test_what_the_kernels_text_shows_otherwise_is_asked_for(machine: Machine) -> None:
+    config = [service(port, "10.0.0.1", "10.0.0.2") for port in range(1000, 1100)]
+    machine.run(config)
+    text = machine.kernel.listing()
+    machine.run([], "overridden", allow_empty=True)
+    machine.proc.write_text(text.replace("0A000001:03E8      Route   1 ", "0A000001:03E8      Route   2 "))
+    machine.kernel.sends = 0
+    assert machine.run(config)["changed"]
+    assert machine.kernel.sends == 1 + 1 + 1 + 2  # the doubtful one: its service, its realservers
+
+
 def test_an_unknown_state_is_an_error(machine: Machine) -> None:
     with pytest.raises(LvsError, match="state 'present' is none of merged"):
         machine.run([], "present")

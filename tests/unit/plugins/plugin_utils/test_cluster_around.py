@@ -119,7 +119,7 @@ def test_tun_takes_networks_from_the_tunnel() -> None:
     part = network(plan, "rs1")
     assert part["devices"] == [{"name": "tunl0", "kind": "ipip"}]
     assert part["rules"][0]["from"] == "192.168.3.0/29"
-    assert {"destination": "192.168.3.0/29", "family": "ipv4", "type": "local", "device": "lo", "table": 254} in part[
+    assert {"destination": "192.168.3.0/29", "family": "ipv4", "type": "local", "device": "lo", "table": 255} in part[
         "routes"
     ]
 
