@@ -170,8 +170,10 @@ def _script(script: Mapping[str, Any]) -> Lines:
 
 def _life_sign(seconds: float) -> Lines:
     """Told to systemd by the process that sends adverts; when it stays away for so long, systemd kills all of them."""
-    # A sign that fails costs a point of priority, too little for the peer to take over; weight 0 would be a fault.
-    yield f'script "/usr/bin/systemd-notify WATCHDOG=1 WATCHDOG_USEC={round(float(seconds) * 1_000_000)}"'
+    # keepalived hands no environment on. A sign that fails costs a point of priority, too little for the peer to take
+    # over; weight 0 would be a fault.
+    sign = f"WATCHDOG=1 WATCHDOG_USEC={round(float(seconds) * 1_000_000)}"
+    yield f'script "/usr/bin/env NOTIFY_SOCKET=/run/systemd/notify systemd-notify {sign}"'
     yield "interval 1"
     yield "timeout 10"
     yield "weight -1"
@@ -227,12 +229,10 @@ def _instance(item: Mapping[str, Any], failover: Mapping[str, Any], secret_file:
 
 def _address(entry: Mapping[str, Any]) -> str:
     words = [entry["address"], "dev", _word(entry["device"], f"address {entry['address']}")]
-    if ":" in entry["address"]:
-        # At once, without asking whether someone else has it, as the hung peer may.
-        words.append("-nodad")
-        if entry["kind"] == "vip":
-            # Or tunnels of IPVS and the director's own traffic would leave from the VIP.
-            words += ["preferred_lft", "0"]
+    if ":" in entry["address"] and entry["kind"] == "vip":
+        # Or tunnels of IPVS and the director's own traffic would leave from the VIP. It is there at once, as keepalived
+        # asks nobody whether they have it (its word -nodad, of all things, makes it ask).
+        words += ["preferred_lft", "0"]
     return " ".join(words)
 
 

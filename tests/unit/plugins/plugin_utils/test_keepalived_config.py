@@ -274,11 +274,12 @@ def test_one_address_in_the_advert() -> None:
     assert (len(advertised[1].split("\n")) - 2, len(excluded[1].split("\n")) - 2) == (1, 499)
 
 
-def test_six_is_deprecated_and_at_once() -> None:
+def test_six_is_deprecated_and_not_asked_for() -> None:
     text = statements(render(failover()))
-    assert f"2001:db8::110/128 dev {INTERFACE} -nodad preferred_lft 0" in text
-    assert f"2001:db8:1::9/64 dev {INTERFACE} -nodad" in text
+    assert f"2001:db8::110/128 dev {INTERFACE} preferred_lft 0" in text
+    assert f"2001:db8:1::9/64 dev {INTERFACE}" in text
     assert f"192.168.1.110/32 dev {INTERFACE}" in text
+    assert "nodad" not in " ".join(text)
 
 
 def test_secret_is_included_where_version_2_has_a_place_for_it() -> None:
