@@ -152,7 +152,7 @@ def soak(_args: argparse.Namespace) -> list[Step]:
     report = RESULTS / "soak.xml"
     return [
         Step("soak, lab up", soak_lab("up"), 30, frame=True),
-        Step("soak", ["pytest", "-rA", f"--junitxml={report}", "tests/soak"], 40, junit="results/soak.xml"),
+        Step("soak", ["pytest", "-rA", f"--junitxml={report}", "tests/soak"], 90, junit="results/soak.xml"),
     ]
 
 
