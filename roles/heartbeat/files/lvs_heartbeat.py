@@ -163,7 +163,12 @@ def addresses(group: str, action: str) -> int:
         return start(group)
     if action == "stop":
         return stop(group)
-    return status(is_up(group))
+    running = is_up(group)
+    if running:
+        # heartbeat asks when it takes a group, and then does not start what runs: a director that has kept its VIPs
+        # while the other one had them, too, is not the one that the neighbours know.
+        announce(listed()["groups"][group])
+    return status(running)
 
 
 def status(running: bool) -> int:

@@ -142,6 +142,16 @@ def test_starting_and_stopping_again_changes_nothing(host: Host) -> None:
     assert len(host.lines) == 2
 
 
+def test_a_group_that_is_here_already_is_announced_when_it_is_taken(host: Host) -> None:
+    """heartbeat asks for the status first, and starts only what does not run."""
+    host.write(groups={"lvs_a": [VIP, VIP6]})
+    call("lvs-addresses", "lvs_a", "status")
+    assert host.told == []
+    call("lvs-addresses", "lvs_a", "start")
+    call("lvs-addresses", "lvs_a", "status")
+    assert host.told == [["192.168.1.110/32", "2001:db8::110/128"]] * 2
+
+
 def test_hundreds_of_addresses_take_as_many_processes_as_one(host: Host) -> None:
     many = [{**VIP, "address": f"10.9.{number // 250}.{number % 250 + 1}/32"} for number in range(500)]
     host.write(groups={"lvs_a": many})
