@@ -340,17 +340,15 @@ def _requests(operations: list[Operation]) -> Iterator[Run]:
     """Operations as requests: what follows one another for one service and alike shares its beginning."""
     position = 0
     named: Service | None = None
-    name = around = b""
+    around = b""
     while position < len(operations):
         action, service, destination = operations[position]
         start = position
         position += 1
         if service is not named:
-            named, name = service, wire.pack_service_key(*service[:5])
-            around = wire.nest(wire.COMMAND_SERVICE, name)
+            named, around = service, _service_key(service[:5])
         if destination is None:
-            settings = b"" if action == DEL_SERVICE else _settings(service)
-            yield Run(_COMMANDS[action], b"", [wire.nest(wire.COMMAND_SERVICE, name + settings)])
+            yield Run(_COMMANDS[action], b"", [around if action == DEL_SERVICE else _whole_service(service)])
             continue
         while position < len(operations):
             other_action, other_service, other = operations[position]
@@ -426,14 +424,15 @@ def _service_key(key: ServiceKey) -> bytes:
     return wire.nest(wire.COMMAND_SERVICE, wire.pack_service_key(*key))
 
 
-def _settings(service: Service) -> bytes:
-    return wire.pack_service_settings(
+def _whole_service(service: Service) -> bytes:
+    settings = wire.pack_service_settings(
         service.scheduler,
         (service.flags, model.MEANT_FLAGS),
         service.timeout,
         wire.netmask_to_wire(service.family, service.netmask),
         service.engine,
     )
+    return wire.nest(wire.COMMAND_SERVICE, wire.pack_service_key(*service.key) + settings)
 
 
 # ---- words
