@@ -12,6 +12,11 @@ from lab import HERE as SHARED
 from pair import Pair
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # The shared suite's, some of whose functions are used here.
+    config.addinivalue_line("markers", "scenario(*names): the scenarios this test is about")
+
+
 @pytest.fixture(scope="session")
 def lab() -> Pair:
     pair = Pair(os.environ.get("MOLECULE_SCENARIO_NAME", "keepalived"))
