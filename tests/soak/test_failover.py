@@ -101,7 +101,7 @@ def rebooted(pair: Pair, holder: str) -> None:
 
 
 def unplugged(pair: Pair, holder: str) -> None:
-    pair.cable(holder, "down", 1)
+    pair.plug(holder, ["lan"], put_in=False)
 
 
 @pytest.mark.parametrize("fault", [killed, without_power, rebooted, unplugged])
@@ -116,7 +116,7 @@ def test_the_other_takes_over(pair: Pair, quick: None, fault: Callable[[Pair, st
             time.sleep(3)
         print(f"{pair.backend}: {fault.__name__}, {holder}: {seen.longest:.2f} s without an answer")
         if fault is unplugged:
-            pair.cable(holder, "up", 1)
+            pair.plug(holder, ["lan"], put_in=True)
         if fault is without_power:
             pair.control("start", holder)
         pair.wait(holder, seconds=SETTLE)
@@ -129,7 +129,7 @@ def test_the_other_takes_over(pair: Pair, quick: None, fault: Callable[[Pair, st
 def test_joined_again_one_has_the_vips(pair: Pair) -> None:
     """Neither hears the other for a while, so both take the VIPs."""
     holder = pair.settled(SETTLE)
-    with pair.cut(holder, 1, 2):
+    with pair.cut(holder, "lan", "inside"):
         until(lambda: all(pair.held(name) > 0 for name in DIRECTORS))
     took = until(lambda: pair.holder() is not None)
     print(f"{pair.backend}: one holder {took:.1f} s after the cables are in again")

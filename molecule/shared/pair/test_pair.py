@@ -118,7 +118,7 @@ def stopped(lab: Pair, holder: str) -> None:
 
 def unplugged(lab: Pair, holder: str) -> None:
     """The holder cannot be reached by clients nor hear the other on that network; then it can again."""
-    with lab.cut(holder):
+    with lab.cut(holder, "lan"):
         until(lab, lambda: lab.held(lab.other(holder)) > 0)
         time.sleep(2)
     lab.settled()

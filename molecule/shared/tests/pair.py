@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ NAT4, NAT6 = "192.168.1.112", "2001:db8:1::112"
 VIPS = (VIP4, VIP6, NAT4, NAT6)
 MOVING = (*(f"{vip}/" for vip in VIPS), "10.1.1.10/", "2001:db8:2::10/")
 ECHO = 7
+NETWORKS = ("lan", "inside")  # of a director's eth1 and eth2
 # A machine that swaps or compiles beside the tests is slow; what is slower than this is broken.
 PATIENCE = 60.0
 
@@ -122,16 +123,19 @@ class Pair(Lab):
     def kill_program(self, name: str, signal: str = "KILL") -> None:
         self.run(name, f"systemctl kill --kill-whom=all --signal={signal} {self.backend}.service")
 
-    def cable(self, name: str, state: str, *networks: int) -> None:
-        """Pull the plugs of a machine's interfaces, or put them in: 1 is eth1. The machine itself does not see it."""
-        for number in networks or (1,):
-            command = ["ip", "netns", "exec", f"lvslab-{LAB.name}", "ip", "link", "set", f"{name}-{number}", state]
+    def plug(self, name: str, networks: Sequence[str], put_in: bool) -> None:
+        """A machine's cables, which it does not see: its end stays up, as with a switch between."""
+        for network in networks:
+            # Its tap must not go down: user-mode Linux reads from it no more afterwards.
+            where = ["master", network] if put_in else ["nomaster"]
+            device = f"{name}-{1 + NETWORKS.index(network)}"
+            command = ["ip", "netns", "exec", f"lvslab-{LAB.name}", "ip", "link", "set", device, *where]
             subprocess.run(command, check=True, timeout=20)
 
     @contextlib.contextmanager
-    def cut(self, name: str, *networks: int) -> Iterator[None]:
-        self.cable(name, "down", *networks)
+    def cut(self, name: str, *networks: str) -> Iterator[None]:
+        self.plug(name, networks, put_in=False)
         try:
             yield
         finally:
-            self.cable(name, "up", *networks)
+            self.plug(name, networks, put_in=True)
