@@ -291,7 +291,7 @@ def _scripts(raw: Any, where: str, mistakes: Mistakes) -> list[dict[str, Any]]:
                 "rise": mistakes.integer(f"{spot}: rise", item.get("rise", 1), 1, 100, 1),
                 "fall": mistakes.integer(f"{spot}: fall", item.get("fall", 1), 1, 100, 1),
                 # 0: a script that fails makes the director give up; else so much of its priority.
-                "weight": mistakes.signed(f"{spot}: weight", item.get("weight", 0), -253, 253, 0),
+                "weight": mistakes.signed(f"{spot}: weight", item.get("weight", 0), -253, 24, 0),
             }
         )
     return scripts

@@ -17,7 +17,9 @@ from .mistakes import Mistakes
 from .moving import DeviceOf, Moving
 from .realservers import Cluster
 
-PREFERRED, OTHERS = 150, 100
+# A director that is told that the other one gives up waits a part of an advert's interval, (256 - priority) / 256, so they
+# are high; up to 254 there is room for what a tracked script adds.
+PREFERRED, OTHERS = 230, 220
 SOME_SECONDS = 5
 MAX_ROUTER_ID = 255
 

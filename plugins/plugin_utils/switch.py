@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..module_utils._errors import LvsError
 
 State = Mapping[str, Any]
 Service = tuple[Any, ...]
+# Each failure of a director leaves about one such connection for each client that was answered at that moment.
+FEW = 10
 
 
 def plan_switch(states: Mapping[str, State | None], to: str = "", synchronised: bool = True) -> dict[str, Any]:
@@ -115,18 +116,26 @@ def _daemons(giver: str, old: State, to: str, new: State) -> Iterator[str]:
         )
 
 
-def unsynchronised(sent: State, taken: State, share: float = 0.0) -> list[str]:
-    """What is established on one director and unknown to another, by realserver; a share of each may be missing.
+def unsynchronised(sent: Sequence[State], taken: Sequence[State], share: float = 0.0) -> list[str]:
+    """What is established on one director and unknown to another, by realserver; a share of all may be missing.
 
-    Both are ``states`` of module ipvs_info. Connections in other states come and go while they are counted.
+    Both are looks, some seconds apart, at ``states`` of module ipvs_info. Connections come and go meanwhile, and are
+    told to the other late: the least that one ever had stayed all the time, and has to be known to the other once.
+    A connection whose end another director saw stays established here until it expires, so FEW are always allowed
+    to be missing, unless the share is 0.
     """
-    found = []
-    there = dict(_established(taken))
-    for server, count in _established(sent):
-        needed = count - math.floor(count * share)
-        if there.get(server, 0) < needed:
-            found.append(f"{server}: {there.get(server, 0)} of {count}")
-    return found
+    found: list[str] = []
+    total = missing = 0
+    here = [dict(_established(look)) for look in sent]
+    there = [dict(_established(look)) for look in taken]
+    for server in here[0]:
+        stayed = min(look.get(server, 0) for look in here)
+        known = max((look.get(server, 0) for look in there), default=0)
+        total += stayed
+        if known < stayed:
+            missing += stayed - known
+            found.append(f"{server}: {known} of {stayed}")
+    return found if missing > (max(FEW, total * share) if share else 0) else []
 
 
 def _established(states: State) -> Iterator[tuple[str, int]]:

@@ -95,7 +95,7 @@ def test_between_whom_adverts_go() -> None:
     assert (four["interface"], four["source"], four["peers"]) == ("eth1", "192.168.1.1", ["192.168.1.11"])
     assert (six["interface"], six["source"], six["peers"]) == ("eth1", "2001:db8:1::1", ["2001:db8:1::11"])
     assert (four["router_id"], six["router_id"]) == (51, 52)
-    assert [instances(plan, host)["lvs_lvs_4"]["priority"] for host in ("director", "standby")] == [150, 100]
+    assert [instances(plan, host)["lvs_lvs_4"]["priority"] for host in ("director", "standby")] == [230, 220]
     assert instances(plan, "standby")["lvs_lvs_4"]["peers"] == ["192.168.1.1"]
     # On a network of their own, away from the clients (HOWTO 29.7).
     plan = plan_of([service(vips=[VIP, VIP6])], **pair({**KEEPALIVED, "lvs_vrrp": {"interface": "eth2"}}))
@@ -164,7 +164,7 @@ def test_the_secret_is_nowhere_in_the_plan() -> None:
 
 def test_who_is_preferred() -> None:
     plan = plan_of(**pair({**KEEPALIVED, "lvs_active": "standby"}))
-    assert [instances(plan, host)["lvs_lvs_4"]["priority"] for host in ("director", "standby")] == [100, 150]
+    assert [instances(plan, host)["lvs_lvs_4"]["priority"] for host in ("director", "standby")] == [220, 230]
     # Names and router ids stay, so that only priorities move.
     assert {instances(plan, host)["lvs_lvs_4"]["router_id"] for host in ("director", "standby")} == {51}
     assert instances(plan)["lvs_lvs_4"]["preferred"] == "standby"
@@ -177,7 +177,7 @@ def test_three_directors_stand_in_in_their_order() -> None:
     arguments["seen"]["third"] = facts(third, ["192.168.1.254"])
     plan = plan_of(**arguments)
     priorities = [instances(plan, host)["lvs_lvs_4"]["priority"] for host in arguments["directors"]]
-    assert priorities == [100, 150, 99]
+    assert priorities == [220, 230, 219]
     assert instances(plan, "third")["lvs_lvs_4"]["peers"] == ["192.168.1.1", "192.168.1.11"]
     assert failover(plan)["nodes"] == arguments["directors"]
 
@@ -187,8 +187,8 @@ def test_two_are_active_each_with_its_vip() -> None:
     plan = plan_of(services, **pair(KEEPALIVED))
     assert list(instances(plan)) == ["lvs_lvs_4", "lvs_lvs_standby_4"]
     assert {name: one["priority"] for name, one in instances(plan, "standby").items()} == {
-        "lvs_lvs_4": 100,
-        "lvs_lvs_standby_4": 150,
+        "lvs_lvs_4": 220,
+        "lvs_lvs_standby_4": 230,
     }
     assert held(plan, "standby", "lvs_lvs_standby_4") == [(f"{OTHER_VIP}/32", "eth1", "vip")]
     assert [one["router_id"] for one in instances(plan).values()] == [51, 53]
@@ -259,7 +259,7 @@ def test_what_the_director_forgets_once_it_is_held() -> None:
 def test_a_single_director_waits_for_its_second() -> None:
     plan = plan_of(variables={"director": {**KEEPALIVED, "lvs_health": "keepalived"}})
     (instance,) = failover(plan)["instances"]
-    assert (instance["peers"], instance["priority"], failover(plan)["sync"]) == ([], 150, None)
+    assert (instance["peers"], instance["priority"], failover(plan)["sync"]) == ([], 230, None)
     assert plan.parts["director"]["director"]["daemons"] == [] and "sync_threshold" not in sysctls(plan)
     assert keepalived_config.render(plan.parts["director"])
 

@@ -118,17 +118,32 @@ def connections(first: int, second: int, other: int = 0) -> dict[str, Any]:
 
 
 def test_connections_are_compared_by_realserver() -> None:
-    assert unsynchronised(connections(200, 100), connections(200, 100)) == []
-    assert unsynchronised(connections(200, 0), connections(201, 0)) == []
-    assert unsynchronised(connections(0, 0, 9), connections(0, 0)) == []
-    assert unsynchronised(connections(200, 100), connections(300, 99)) == [
+    assert unsynchronised([connections(200, 100)], [connections(200, 100)]) == []
+    assert unsynchronised([connections(200, 0)], [connections(201, 0)]) == []
+    assert unsynchronised([connections(0, 0, 9)], [connections(0, 0)]) == []
+    assert unsynchronised([connections(200, 100)], [connections(300, 99)]) == [
         "tcp 192.168.1.110 80 192.168.1.3 80: 99 of 100"
     ]
-    assert unsynchronised(connections(2, 0), {"services": []}) == ["tcp 192.168.1.110 80 192.168.1.2 80: 0 of 2"]
+    assert unsynchronised([connections(2, 0)], [{"services": []}]) == ["tcp 192.168.1.110 80 192.168.1.2 80: 0 of 2"]
 
 
-def test_a_share_of_the_connections_may_be_missing() -> None:
-    assert unsynchronised(connections(200, 0), connections(196, 0), 0.02) == []
-    assert unsynchronised(connections(200, 0), connections(195, 0), 0.02) != []
-    assert unsynchronised(connections(3, 0), connections(2, 0), 0.02) != []
-    assert unsynchronised(connections(3, 0), connections(0, 0), 1) == []
+def test_a_share_of_all_connections_may_be_missing() -> None:
+    assert unsynchronised([connections(600, 400)], [connections(580, 400)], 0.02) == []
+    assert unsynchronised([connections(600, 400)], [connections(579, 400)], 0.02) != []
+    assert unsynchronised([connections(600, 400)], [connections(590, 389)], 0.02) == [
+        "tcp 192.168.1.110 80 192.168.1.2 80: 590 of 600",
+        "tcp 192.168.1.110 80 192.168.1.3 80: 389 of 400",
+    ]
+
+
+def test_a_few_always_may_unless_none_is_said() -> None:
+    assert unsynchronised([connections(10, 5)], [connections(0, 5)], 0.02) == []
+    assert unsynchronised([connections(10, 1)], [connections(0, 0)], 0.02) != []
+    assert unsynchronised([connections(1, 0)], [connections(0, 0)]) != []
+
+
+def test_what_comes_and_goes_is_not_missing() -> None:
+    looks = [connections(1, 3), connections(0, 2), connections(1, 5)]
+    late = [connections(0, 0), connections(0, 2), connections(0, 1)]
+    assert unsynchronised(looks, late) == []
+    assert unsynchronised(looks, late[::2]) == ["tcp 192.168.1.110 80 192.168.1.3 80: 1 of 2"]
