@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any, Callable, Iterable
 
@@ -28,7 +29,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "kernel": os.uname().release,
         "distribution": {key: distribution(root)[key] for key in ("id", "version")},
         "machine": os.uname().machine,
-        "memory_pages": os.sysconf("SC_PHYS_PAGES"),
+        "min_free_pages": min_free_pages(root),
         "root": os.geteuid() == 0,
         "net_admin": net_admin(root),
         "user_namespace": in_user_namespace(root),
@@ -58,6 +59,14 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         missed.append(f"Which policy rules are ours is not known: {error}")
     facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours)
     return facts, missed
+
+
+def min_free_pages(root: str) -> int:
+    """Free pages that the kernel keeps for those who cannot wait (vm.min_free_kbytes); 0 if it does not say."""
+    path = os.path.join(root, "proc/sys/vm/min_free_kbytes")
+    with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as kibibytes:
+        return int(kibibytes.read()) * 1024 // os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def read_only_sysctls(root: str = "/") -> dict[str, str]:

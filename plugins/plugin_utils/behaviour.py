@@ -54,8 +54,6 @@ TEXTS = {"sync_threshold": re.compile(r"(\d+)\s+(\d+)"), "est_cpulist": re.compi
 DOS_PROFILES = ("off", "auto", "on")
 # Kconfig: 4,096 buckets; up to 2^27 where pointers have 64 bits.
 CONN_TAB_BITS = (8, 27)
-# Share of the memory below which the automatic defences begin; the kernel's own 4 MiB are too late today.
-LOW_MEMORY_SHARE = 16
 
 
 def check_settings(where: str, sysctls: Mapping[Any, Any], mistakes: Mistakes) -> None:
@@ -103,7 +101,7 @@ def reuse_mode(kernel: str, conntrack: bool) -> int:
     return 0 if conntrack and old else 2
 
 
-def dos_settings(profile: str, memory_pages: int) -> dict[str, int]:
+def dos_settings(profile: str, min_free_pages: int) -> dict[str, int]:
     """The settings of a profile: `auto` begins when memory runs low, `on` does not wait for that (HOWTO 27.24)."""
     if profile == "off":
         return {}
@@ -114,6 +112,8 @@ def dos_settings(profile: str, memory_pages: int) -> dict[str, int]:
         "drop_packet": 1,
         "secure_tcp": 1 if profile == "auto" else 3,
     }
-    if memory_pages:
-        settings["amemthresh"] = max(1024, memory_pages // LOW_MEMORY_SHARE)
+    if min_free_pages:
+        # The kernel compares with free pages alone, without the page cache; and a healthy machine's cache grows until
+        # hardly more than these are free. A higher threshold would drop packets there for ever.
+        settings["amemthresh"] = min_free_pages
     return settings

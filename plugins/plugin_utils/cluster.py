@@ -239,7 +239,7 @@ class _Compiler:
                 part.sysctl("net.ipv4.vs.backup_only", 1)
         profile = dos_profile(director)
         if profile in ("auto", "on"):
-            for name, value in dos_settings(profile, int(facts.get("memory_pages", 0))).items():
+            for name, value in dos_settings(profile, int(facts.get("min_free_pages", 0))).items():
                 part.sysctl(f"net.ipv4.vs.{name}", value)
 
     def _pair(self, cluster: Cluster, table: list[dict[str, Any]]) -> None:

@@ -122,6 +122,20 @@ def test_without_the_defence_they_stay(lab: Lab) -> None:
         lab.run("director", "sysctl -qw net.ipv4.vs.drop_entry=3 net.ipv4.vs.secure_tcp=3")
 
 
+def test_a_full_page_cache_is_no_attack(lab: Lab) -> None:
+    """The automatic defence counts what the cache holds as used; its threshold has to be below what is always free."""
+    lab.run("director", "find / -xdev -type f -size +64k -exec cat {} + > /dev/null")
+    lab.run("director", "awk '/MemTotal/ {all=$2} /MemFree/ {exit $2 > all/16}' /proc/meminfo; sleep 2")
+    for vip in LOCAL:
+        expect_shares(lab.ask("udp", vip, 80, 30), {"director": 15, "rs1": 15})
+    threshold = lab.run("director", "sysctl -n net.ipv4.vs.amemthresh").strip()
+    lab.run("director", f"sysctl -qw net.ipv4.vs.amemthresh={2**30}; sleep 2")
+    try:
+        assert "lost" in shares(lab.ask("udp", LOCAL[0], 80, 2))
+    finally:
+        lab.run("director", f"sysctl -qw net.ipv4.vs.amemthresh={threshold}; sleep 2")
+
+
 BEHAVIOUR = "sysctl net.ipv4.vs.{drop_entry,drop_packet,secure_tcp,amemthresh,expire_nodest_conn,conn_reuse_mode}"
 
 

@@ -219,3 +219,11 @@ def test_without_iproute2(tmp_path: Path) -> None:
     facts, missed = _facts.gather(missing, [], str(tmp_path))
     assert (facts["iproute2"], facts["interfaces"], facts["routes"]) == (False, [], [])
     assert missed == ["Interfaces and routes are not known: The program ip is not on this host"]
+
+
+def test_reserve_of_memory(tmp_path: Path) -> None:
+    assert _facts.min_free_pages(str(tmp_path)) == 0
+    reserve = tmp_path / "proc/sys/vm/min_free_kbytes"
+    reserve.parent.mkdir(parents=True)
+    reserve.write_text("2048\n")
+    assert _facts.min_free_pages(str(tmp_path)) == 2048 * 1024 // os.sysconf("SC_PAGE_SIZE")

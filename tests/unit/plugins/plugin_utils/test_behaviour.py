@@ -58,8 +58,8 @@ def test_wrong(name: str, value: Any, words: str) -> None:
 
 def test_profiles() -> None:
     assert dos_settings("off", 1 << 20) == {}
-    assert dos_settings("auto", 1 << 20) == {"drop_entry": 1, "drop_packet": 1, "secure_tcp": 1, "amemthresh": 1 << 16}
-    assert dos_settings("on", 100) == {"drop_entry": 3, "drop_packet": 1, "secure_tcp": 3, "amemthresh": 1024}
+    assert dos_settings("auto", 1 << 20) == {"drop_entry": 1, "drop_packet": 1, "secure_tcp": 1, "amemthresh": 1 << 20}
+    assert dos_settings("on", 100) == {"drop_entry": 3, "drop_packet": 1, "secure_tcp": 3, "amemthresh": 100}
     assert "amemthresh" not in dos_settings("on", 0)
 
 
