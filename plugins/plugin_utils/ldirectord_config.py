@@ -305,4 +305,3 @@ KINDS: dict[str, Build] = {
     "none": _none,
 }
 REFUSED_KINDS = {"udp": "what it calls a check of udp is a ping; use health type dns, ping or external"}
-

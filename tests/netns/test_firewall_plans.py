@@ -20,11 +20,20 @@ from ansible_collections.linuxvirtualserver.lvs.tests.howto import GATEWAYS, LIN
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORIES = sorted(ROOT.glob("molecule/*/inventory.yml"))
+# The HOWTO's machines, and the scenarios' second director.
+MACHINES = {
+    **LINKS,
+    "director2": {
+        "mgmt0": ["10.255.0.8/24"],
+        "eth1": ["192.168.1.8/24", "2001:db8:1::8/64"],
+        "eth2": ["10.1.1.8/24", "2001:db8:2::8/64"],
+    },
+}
 GROUPS = ("directors", "realservers", "clients", "routers")
 
 
 def management(host: str) -> str:
-    return LINKS[host]["mgmt0"][0].partition("/")[0] if host in LINKS else ""
+    return MACHINES[host]["mgmt0"][0].partition("/")[0] if host in MACHINES else ""
 
 
 def plans(path: Path) -> dict[str, Any]:
@@ -36,7 +45,7 @@ def plans(path: Path) -> dict[str, Any]:
         for host, own in (group.get("hosts") or {}).items():
             known = variables.setdefault(host, {"ansible_host": management(host)})
             known.update({**(group.get("vars") or {}), **(own or {})})
-    seen = {host: facts(LINKS[host], GATEWAYS.get(host, ())) for host in variables if host in LINKS}
+    seen = {host: facts(MACHINES[host], GATEWAYS.get(host, ())) for host in variables if host in MACHINES}
     plan = compile_plan(Inventory(groups=members, variables=variables, facts=seen, **members))
     assert not plan.mistakes, plan.mistakes
     return {host: part["firewall"] for host, part in plan.parts.items() if "firewall" in part}
