@@ -263,6 +263,7 @@ class _Compiler:
                 self.plan.probe["patience"] = max(self.plan.probe["patience"], parts.patience(machine))
                 self.daemons[machine.name] = parts.daemons(machine)
                 ports.append(part["heartbeat"]["udpport"] if part["heartbeat"] else HEARTBEAT_PORT)
+                ports += [link["port"] for link in (part["heartbeat"] or {}).get("links", ()) if "port" in link]
             elif sync is not None:
                 vips = [vip for service in cluster.services for vip in service.vips]
                 device = self._vip_interface(machine, vips[0]) if vips else None

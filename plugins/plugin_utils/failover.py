@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .health import BACKENDS as HEALTH_BACKENDS
-from .health import Health, command, read_health
+from .health import COMMAND_WORD, PRINTABLE, Health, command, read_health
 from .host_variables import INTERFACE_NAME
 from .machines import Machine
 from .mistakes import Mistakes
@@ -51,6 +51,11 @@ SYNC_KEYS = {"interface", "syncid", "group", "port", "ttl", "maxlen", "threshold
 # The kernel's own 3 50 never tells the other director of a connection that is idle after its start (HOWTO 31.6).
 THRESHOLD = "2 50"
 HEARTBEAT_PORT, SYNC_PORT = 694, 8848
+LONGEST_IPV6 = 65487  # bytes of a message
+MAX_INT = 2**31 - 1
+LONGEST_PERIOD = MAX_INT // 1000  # seconds, which a kernel of 1000 Hz counts in jiffies
+# Of the script that feeds keepalived's watchdog.
+LIFE_SIGN = "lvs_life_sign"
 
 
 @dataclass
@@ -277,7 +282,8 @@ def _scripts(raw: Any, where: str, mistakes: Mistakes) -> list[dict[str, Any]]:
         if not mistakes.keys(spot, item, SCRIPT_KEYS):
             continue
         name = item.get("name")
-        if not isinstance(name, str) or not GROUP_NAME.fullmatch(name) or name in {one["name"] for one in scripts}:
+        taken = {LIFE_SIGN, *(one["name"] for one in scripts)}
+        if not isinstance(name, str) or not GROUP_NAME.fullmatch(name) or name in taken:
             mistakes.append(f"{spot}: needs a name of its own, of letters, digits, dots, hyphens and underscores.")
             continue
         interval = mistakes.integer(f"{spot}: interval", item.get("interval", 2), 1, 3600, 2)
@@ -304,7 +310,7 @@ def _heartbeat(machine: Machine, where: str, mistakes: Mistakes) -> dict[str, An
         for key, usual in (("keepalive", 1), ("warntime", 5), ("deadtime", 10), ("initdead", 30))
     }
     for smaller, greater in (("keepalive", "warntime"), ("warntime", "deadtime"), ("deadtime", "initdead")):
-        if times[smaller] > times[greater] or (times[smaller] == times[greater] and greater != "initdead"):
+        if times[smaller] >= times[greater]:
             mistakes.append(
                 f"{where}: {smaller} {times[smaller]} is not below {greater} {times[greater]}; a sign of life comes"
                 " several times before it is missed, and a node that boots gets longer than one that runs: keepalive,"
@@ -354,11 +360,20 @@ def _links(machine: Machine, raw: Any, where: str, mistakes: Mistakes) -> list[d
 
 
 def _fencing(machine: Machine, where: str, mistakes: Mistakes) -> dict[str, Any] | None:
-    raw = _mapping(machine, "lvs_fencing", FENCING_KEYS, where, mistakes)
-    if not raw:
+    """The values may hold a password, so they are not shown."""
+    raw = machine.variables.get("lvs_fencing")
+    if raw is None:
         return None
-    words = command(f"{where}: command", raw.get("command"), mistakes)
-    return None if words is None else {"command": words}
+    value = raw.get("command") if isinstance(raw, Mapping) and set(raw) <= FENCING_KEYS else None
+    words = list(value) if isinstance(value, (list, tuple)) and value else [value]
+    right = all(isinstance(word, (str, int)) and PRINTABLE.fullmatch(str(word)) for word in words)
+    if not right or not COMMAND_WORD.fullmatch(str(words[0])) or not str(words[0]).startswith("/"):
+        mistakes.append(
+            f"{where}: needs command and nothing else: the path of a program, or a list of it and its arguments, each"
+            " a text of one line; no shell reads it."
+        )
+        return None
+    return {"command": [str(word) for word in words]}
 
 
 def _sync(machine: Machine, cluster: str, where: str, mistakes: Mistakes) -> dict[str, Any] | None:
@@ -380,21 +395,26 @@ def _sync(machine: Machine, cluster: str, where: str, mistakes: Mistakes) -> dic
         if key in raw:
             sync[key] = mistakes.integer(f"{where}: {key}", raw[key], low, high, low)
     if "group" in raw:
-        sync["group"] = str(raw["group"])
+        group = mistakes.multicast(f"{where}: group", raw["group"])
+        if group:
+            sync["group"] = str(group)
+        if group and group.version == 6 and sync.get("maxlen", 0) > LONGEST_IPV6:
+            mistakes.append(f"{where}: maxlen {sync['maxlen']}: to an IPv6 group at most {LONGEST_IPV6}; write less.")
     sync["threshold"] = _threshold(raw.get("threshold", THRESHOLD), where, mistakes)
-    sync["period"] = mistakes.integer(f"{where}: period", raw.get("period", 0), 0, 2**31 - 1, 0)
+    sync["period"] = mistakes.integer(f"{where}: period", raw.get("period", 0), 0, LONGEST_PERIOD, 0)
     return sync
 
 
 def _threshold(value: Any, where: str, mistakes: Mistakes) -> str:
     found = re.fullmatch(r"(\d+)\s+(\d+)", str(value).strip())
-    if not found or not (int(found[1]) < int(found[2]) or int(found[2]) == 0):
+    first, every = map(int, found.groups()) if found else (0, 0)
+    if not found or not (first < every or every == 0) or max(first, every) > MAX_INT:
         mistakes.append(
             f"{where}: threshold {value!r} is wrong; write two numbers, the first below the second, as in '2 50': a"
             " connection is told at its second packet, and again every 50 (HOWTO 31.6)."
         )
         return THRESHOLD
-    return f"{int(found[1])} {int(found[2])}"
+    return f"{first} {every}"
 
 
 def _listed(value: Any) -> list[Any]:

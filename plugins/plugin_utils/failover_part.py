@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .addresses import IPNetwork
+from .addresses import IPAddress, IPNetwork
 from .health import version_of
 from .host_variables import listing
 from .machines import Link, Machine, family
@@ -17,10 +17,12 @@ from .mistakes import Mistakes
 from .moving import DeviceOf, Moving
 from .realservers import Cluster
 
-# A director that is told that the other one gives up waits a part of an advert's interval, (256 - priority) / 256, so they
-# are high; up to 254 there is room for what a tracked script adds.
+# A director that is told that the other one gives up waits a part of an advert's interval, (256 - priority) / 256, so
+# they are high; up to 254 there is room for what a tracked script adds.
 PREFERRED, OTHERS = 230, 220
 SOME_SECONDS = 5
+LONGEST_GROUP = 63
+LONGEST_ADVERT = 40.95  # of VRRP 3
 MAX_ROUTER_ID = 255
 
 
@@ -66,6 +68,12 @@ class FailoverParts:
         groups: dict[str, list[str]] = {}
         for instance in instances:
             groups.setdefault(instance["group"], []).append(instance["name"])
+        for group in groups if not keepalived else ():
+            if len(group) > LONGEST_GROUP:
+                self.mistakes.append(
+                    f"{self.where}: {group} would be a name in heartbeat's files, where {LONGEST_GROUP} characters are"
+                    " the most; give the cluster or the director a shorter name."
+                )
         if not instances:
             self.mistakes.append(
                 f"{self.where}: no service has a VIP that a director holds, so there is nothing that could move; give"
@@ -103,9 +111,11 @@ class FailoverParts:
         others = [name for name in self.nodes if name != home]
         router_id = vrrp["router_id"] + 2 * self.places[home] + (version == 6)
         interface = vrrp["interface"] or entries[0]["device"]
-        source = self._source(director, version, interface)
+        addresses = [IPNetwork(entry["address"]).ip for entry in entries]
+        source = self._source(director, version, interface, addresses)
+        peers = [peer for other in self.others(director) if (peer := self._peer(other, home, version))]
         if self.failover.backend == "keepalived":
-            self._check_instance(director, version, interface, source, router_id)
+            self._check_instance(director, version, interface, source, peers, router_id)
         return {
             "name": f"{group}_{version}",
             "family": family(version),
@@ -114,13 +124,13 @@ class FailoverParts:
             "preferred": home,
             "priority": PREFERRED if director.name == home else OTHERS - others.index(director.name),
             "interface": interface,
-            "source": source,
-            "peers": [peer for other in self.others(director) if (peer := self._peer(other, home, version))],
+            "source": str(source.address) if source else None,
+            "peers": [str(peer.address) for peer in peers],
             "addresses": entries,
         }
 
     def _check_instance(
-        self, director: Machine, version: int, interface: str, source: str | None, router_id: int
+        self, director: Machine, version: int, interface: str, source: Link | None, peers: list[Link], router_id: int
     ) -> None:
         vrrp = self.failover.vrrp[director.name]
         if router_id > MAX_ROUTER_ID:
@@ -133,6 +143,18 @@ class FailoverParts:
                 f"{self.where}: VRRP 2 knows IPv4 only, so the IPv6 addresses move by VRRP 3, without"
                 " lvs_failover_secret."
             )
+        if version == 6 and vrrp["advert"] > LONGEST_ADVERT:
+            self.mistakes.append(
+                f"{self.where}: advert {vrrp['advert']} of lvs_vrrp: IPv6 addresses move by VRRP 3, which has at most"
+                f" {LONGEST_ADVERT} seconds; write a smaller one."
+            )
+        for peer in peers if source and vrrp["unicast"] else ():
+            if peer.address not in source.network:
+                self.mistakes.append(
+                    f"director {director.name}: would send adverts from {source.address} to {peer.address}, which is"
+                    " on another network, and adverts that passed a router do not count; name in lvs_vrrp an"
+                    " interface by which the directors share a network."
+                )
         if source is None and vrrp["unicast"]:
             self.mistakes.append(
                 f"director {director.name}: no {family(version)} address of its own on {interface}, from which it could"
@@ -144,16 +166,21 @@ class FailoverParts:
     def others(self, director: Machine) -> list[Machine]:
         return [self.machines[name] for name in self.nodes if name != director.name]
 
-    def _peer(self, other: Machine, home: str, version: int) -> str | None:
+    def _peer(self, other: Machine, home: str, version: int) -> Link | None:
         """The address from which the other director sends the adverts of the same instance."""
         held = dict(self.held[other.name]).get(home, [])
         device = next((entry["device"] for network, entry in held if network.version == version), None)
         interface = self.failover.vrrp[other.name]["interface"] or device
-        return self._source(other, version, interface) if interface else None
+        addresses = [network.ip for network, _entry in held if network.version == version]
+        return self._source(other, version, interface, addresses) if interface else None
 
-    def _source(self, machine: Machine, version: int, interface: str) -> str | None:
+    def _source(self, machine: Machine, version: int, interface: str, addresses: list[IPAddress]) -> Link | None:
+        """Its address in the network of what moves, or one that all directors share a network with, or any."""
         links = [link for link in self.own_links(machine, version) if link.interface == interface]
-        return str(links[0].address) if links else None
+        others = [[link.address for link in self.own_links(other, version)] for other in self.others(machine)]
+        near = [link for link in links if any(address in link.network for address in addresses)]
+        shared = [link for link in links if all(any(one in link.network for one in own) for own in others)]
+        return next(iter((*near, *shared, *links)), None)
 
     def own_links(self, machine: Machine, version: int) -> list[Link]:
         """The addresses that stay with a director; whatever is held by turns is a host route or was left out before."""
@@ -237,7 +264,6 @@ def check_sync(cluster: Cluster, table: Iterable[Mapping[str, Any]], moving: Mov
     """What synchronisation cannot do, and what cannot do without (HOWTO 9.1, 31)."""
     where = f"cluster {cluster.name}"
     synchronised = any(cluster.failover.sync.values())
-    several = len(set(moving.homes.values())) > 1
     for row in table if synchronised else ():
         if any((":" in member["address"]) != (version_of(row) == 6) for member in row["realservers"]):
             mistakes.append(
@@ -254,7 +280,7 @@ def check_sync(cluster: Cluster, table: Iterable[Mapping[str, Any]], moving: Mov
             " director that waits would direct what it is to serve, and packets go to and fro for ever (HOWTO 9.1);"
             " leave lvs_sync out, or take the director out of the realservers."
         )
-    elif several:
+    elif len(moving.places) > 1:
         mistakes.append(
             f"{where}: services are active on several directors, and {serving} serve, too: such a director has to"
             " direct and must not (backup_only) at once, or packets go to and fro for ever (HOWTO 9.1); use one"
@@ -276,8 +302,8 @@ def check_router_ids(
     """One router id is one virtual router on a link, where adverts go to everybody: cluster, director, its part."""
     seen: dict[tuple[IPNetwork, int, str], str] = {}
     for cluster, machine, part in parts:
-        for instance in part["instances"] if part["vrrp"] and not part["vrrp"]["unicast"] else ():
-            for link in machine.links:
+        for instance in part["instances"] if part["vrrp"] else ():
+            for link in machine.links if not (part["vrrp"]["unicast"] and instance["peers"]) else ():
                 if link.interface != instance["interface"] or link.is_host_route:
                     continue
                 if family(link.address.version) != instance["family"]:
@@ -286,5 +312,6 @@ def check_router_ids(
                 if first != cluster:
                     mistakes.append(
                         f"clusters {first} and {cluster} both send adverts of router_id {instance['router_id']} into"
-                        f" {link.network.cidr}; give one of them another router_id in lvs_vrrp, or set unicast to true."
+                        f" {link.network.cidr}; give one of them another router_id in lvs_vrrp"
+                        + ("." if part["vrrp"]["unicast"] else ", or set unicast to true.")
                     )

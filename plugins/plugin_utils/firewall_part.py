@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .addresses import IPAddress, IPNetwork
+from .failover import HEARTBEAT_PORT, SYNC_PORT
 from .machines import Machine, family
 from .marks import MarkRule, port_texts
 from .mistakes import Mistakes
@@ -17,7 +18,7 @@ ALLOW_KEYS = {"protocol", "ports", "sources", "destinations", "interface"}
 ALLOW_PROTOCOLS = ("tcp", "udp", "sctp")
 SSH_PORT = 22
 # heartbeat and the synchronisation of IPVS, which module `firewall` lets in from peers; VRRP is a protocol of its own.
-PEER_PORTS = (694, 8848)
+PEER_PORTS = (HEARTBEAT_PORT, SYNC_PORT)
 
 
 class FirewallPart:

@@ -79,7 +79,9 @@ def read_health(raw: Any, where: str, mistakes: Mistakes) -> Health:
     return Health({key: value for key, value in given.items() if value is not None})
 
 
-def resolve(service: Service, protocol: str, port: int, common: Health, mistakes: Mistakes) -> dict[str, Any]:
+def resolve(
+    service: Service, protocol: str, own_ports: bool, common: Health, mistakes: Mistakes
+) -> dict[str, Any]:
     """Every key of the check of one record of the table; a check's `port` None asks each realserver's own."""
     found: dict[str, Any] = {**DEFAULTS, **common.given, **service.health.given}
     where = f"service {service.name}: health"
@@ -90,7 +92,7 @@ def resolve(service: Service, protocol: str, port: int, common: Health, mistakes
                 f"{where}: no program asks {protocol}; write type: ping, type: external with a command, a type with the"
                 " port of something else that tells (tcp, http ...), or type: none."
             )
-    if found["type"] in ASKING and found["port"] is None and port == 0:
+    if found["type"] in ASKING and found["port"] is None and not own_ports:
         found["port"] = _only_port(service, protocol) or USUAL_PORTS.get(found["type"])
         if found["port"] is None:
             mistakes.append(
@@ -141,7 +143,8 @@ def checked(
     """A record of the table, with its sorry server, and what its realservers are asked."""
     marked = {protocol for rule in service.marks for protocol in rule.protocols or ("tcp",)}
     protocol = record.get("protocol") or ("tcp" if "tcp" in marked else min(marked, default="tcp"))
-    health = resolve(service, protocol, record.get("port", 0), common, mistakes)
+    own_ports = all(member["port"] for member in record["realservers"]) if record["realservers"] else False
+    health = resolve(service, protocol, own_ports or bool(record.get("port")), common, mistakes)
     found = {**record, "name": service.name, "health": health}
     mistakes += [f"service {service.name}: {sentence}" for sentence in _refusals(backend, found, local)]
     return found
@@ -149,6 +152,7 @@ def checked(
 
 # ------------------------------------------------------------------ what a program cannot
 
+# Whatever else it is given as a scheduler, it complains of and crashes over.
 KEEPALIVED_SCHEDULERS = (
     "rr", "wrr", "lc", "wlc", "lblc", "sh", "mh", "dh", "fo", "ovf", "lblcr", "sed", "nq", "twos",
 )  # fmt: skip
@@ -182,6 +186,10 @@ def _beyond_keepalived(record: Mapping[str, Any]) -> Iterable[str]:
         )
     if max(weights, default=0) > KEEPALIVED_WEIGHT:
         yield f"weight {max(weights)}: keepalived takes at most {KEEPALIVED_WEIGHT}; make all weights smaller."
+    if "[" in (health["host"] or ""):
+        yield f"health: host {health['host']}: keepalived's file cannot hold brackets; write a name."
+    if "[" in (health["query"] or ""):
+        yield f"health: query {health['query']}: keepalived's file cannot hold brackets; write a name."
     if health["type"] == "external" and not isinstance(health["timeout"], int):
         yield f"health: timeout {health['timeout']}: keepalived gives a command whole seconds; write 1 or more."
 
@@ -232,6 +240,11 @@ _LDIRECTORD_CANNOT: tuple[tuple[str, Callable[[Mapping[str, Any], str], bool], s
         "type",
         lambda health, family: health["type"] in ("ping", "smtp") and family == "ipv6",
         "ldirectord does that by IPv4 only; write another type for this service, or use lvs_health keepalived",
+    ),
+    (
+        "path",
+        lambda health, family: "://" in health["path"],
+        "ldirectord takes what contains :// for a whole address; write %3A for the colon",
     ),
     (
         "digest",

@@ -13,6 +13,8 @@ from ..module_utils import _ipvs_model as model
 from ..module_utils._errors import LvsError
 from ..module_utils._ipvs_diff import REPLACED, target
 from ..module_utils._ipvs_input import parse as parse_config
+from .failover import LIFE_SIGN
+from .health import KEEPALIVED_SCHEDULERS, USUAL_PORTS
 
 HEADER = "# Managed by the Ansible role linuxvirtualserver.lvs.keepalived: what is changed by hand here is lost."
 SECRET_FILE = "/etc/keepalived/lvs-secret.conf"
@@ -20,19 +22,13 @@ SECRET_FILE = "/etc/keepalived/lvs-secret.conf"
 # beginning of a word, @ and ~; what it makes of an escaped one differs from statement to statement and by version.
 PLAIN = re.compile(r"[A-Za-z0-9_./:%+,=@?*-]+", re.ASCII)
 WORD = re.compile(r"[A-Za-z0-9_.:-]+", re.ASCII)
-# Whatever else it is given as a scheduler, it complains of and crashes over.
-SCHEDULERS = (
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sed", "nq", "sh", "mh", "dh", "fo", "ovf", "twos",
-)  # fmt: skip
 METHODS = {"nat": "NAT", "dr": "DR", "tun": "TUN"}
 CHECKS = {
     "tcp": "TCP_CHECK", "http": "HTTP_GET", "https": "SSL_GET", "smtp": "SMTP_CHECK", "dns": "DNS_CHECK",
     "udp": "UDP_CHECK", "ping": "PING_CHECK", "external": "MISC_CHECK",
 }  # fmt: skip
-DEFAULT_PORTS = {"http": 80, "https": 443, "smtp": 25, "dns": 53}
 DNS_TYPES = ("A", "NS", "CNAME", "SOA", "MX", "TXT", "AAAA")
 SYNC_OPTIONS = {"id": "syncid", "maxlen": "maxlen", "port": "port", "ttl": "ttl", "group": "multicast"}
-LIFE_SIGN = "lvs_life_sign"
 # What is written into this file is added to the priorities of this director, and below -253 it gives its VIPs up and
 # takes none; failover.yml writes it. It is gone after a boot.
 STANDBY, STANDBY_FILE = "lvs_standby", "/run/lvs-standby"
@@ -133,7 +129,7 @@ def _sync_daemon(failover: Mapping[str, Any], sync: Mapping[str, Any]) -> str:
     words = ["lvs_sync_daemon", _word(sync["interface"], "lvs_sync: interface"), "inst", instance]
     for option, key in SYNC_OPTIONS.items():
         if sync.get(key):
-            words += [option, str(sync[key])]
+            words += [option, _word(sync[key], f"lvs_sync: {key}")]
     return " ".join(words)
 
 
@@ -274,8 +270,8 @@ def _normal(record: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def _service(service: Mapping[str, Any], where: str) -> Lines:
-    if service["scheduler"] not in SCHEDULERS:
-        known = ", ".join(SCHEDULERS)
+    if service["scheduler"] not in KEEPALIVED_SCHEDULERS:
+        known = ", ".join(KEEPALIVED_SCHEDULERS)
         raise LvsError(f"{where}: keepalived knows no scheduler {service['scheduler']}; it has {known}.")
     if "fwmark" in service:
         yield f"ip_family {'inet6' if service['family'] == 'ipv6' else 'inet'}"
@@ -353,14 +349,14 @@ def _method(server: Mapping[str, Any], where: str) -> Lines:
 def _check(server: Mapping[str, Any], service: Mapping[str, Any], health: Mapping[str, Any], where: str) -> Lines:
     kind = health["type"]
     if kind == "external":
-        # The same arguments as ldirectord gives, so that one script serves both.
+        # The arguments that ldirectord gives, but for its brackets around IPv6 addresses.
         named = (service.get("fwmark", service.get("address")), service.get("port", 0))
         words = [*_listed(health["command"]), *named, server["address"], health.get("port") or server["port"]]
         yield f'misc_path "{_command(words, where)}"'
         yield f"misc_timeout {max(1, round(float(health['timeout'])))}"
         return
     if kind != "ping":
-        port = health.get("port") or server["port"] or DEFAULT_PORTS.get(kind)
+        port = health.get("port") or server["port"] or USUAL_PORTS.get(kind)
         if not port:
             raise LvsError(f"{where}: the realservers of this service have no port of their own; say which in port.")
         if port != server["port"]:

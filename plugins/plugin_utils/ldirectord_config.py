@@ -13,6 +13,7 @@ from ..module_utils import _ipvs_model as model
 from ..module_utils._errors import LvsError
 from ..module_utils._ipvs_diff import REPLACED, target
 from ..module_utils._ipvs_input import parse
+from .health import USUAL_PORTS
 
 # fork: a process for each service, or one realserver that hangs delays the checks of all others.
 # readdquiescent: a realserver that is not in the table stays out of it until its first check, when reloading, too.
@@ -27,8 +28,6 @@ autoreload = no
 """
 
 METHODS = {"dr": "gate", "local": "gate", "nat": "masq", "tun": "ipip"}
-# Where the port to check is not said: ldirectord's own.
-SERVICE_PORTS = {"http": 80, "https": 443, "smtp": 25, "dns": 53}
 HEALTH_KEYS = frozenset(
     "type port interval timeout retries path host status contains digest query query_type command on_failure"
     " quorum".split()
@@ -207,7 +206,7 @@ def _port(destinations: list[model.Destination], health: Mapping[str, Any], kind
     port = health.get("port")
     if port is not None:
         yield f"checkport = {_whole(health, 'port', 0, 1)}"
-    elif kind not in SERVICE_PORTS and any(not destination.port for destination in destinations):
+    elif kind not in USUAL_PORTS and any(not destination.port for destination in destinations):
         raise Refused(f"health.port is missing: where a realserver's own port is 0, {kind} has to be told where to ask")
 
 

@@ -93,6 +93,16 @@ class Mistakes(list[str]):
             return None
         return address
 
+    def multicast(self, where: str, value: Any) -> IPAddress | None:
+        """Read the address of a multicast group."""
+        network = self._written(where, value, "is not an address.")
+        if network is None:
+            return None
+        if not network.ip.is_multicast() or "/" in str(value):
+            self.append(f"{where}: {value} is not a multicast address; write one as in 224.0.0.81 or ff02::81.")
+            return None
+        return network.ip
+
     def network(self, where: str, value: Any) -> IPNetwork | None:
         """Read a network in CIDR form; an address is one of a single host."""
         network = self._written(where, value, "is not a network; write it as in 192.168.3.0/29.")

@@ -50,7 +50,7 @@ def active_first(
                 f"{where}: service {service.name}: active {service.active} under lvs_failover manual, where"
                 f" {failover.active} holds every VIP; leave it out, or use keepalived or heartbeat."
             )
-        if any(entry.forwarding == "nat" for entry in service.entries):
+        if any(entry.forwarding == "nat" for entry in service.everyone):
             mistakes.append(
                 f"{where}: service {service.name} uses nat, whose realservers send their replies to the director's"
                 " inside address, which does not move with lvs_active; use dr or tun, or one director."
@@ -123,10 +123,22 @@ class Moving:
                 " gateway, which is with one of them; give all services by nat the same active, or use dr or tun."
             )
 
+    @property
+    def _inside_home(self) -> str:
+        """With NAT's VIPs; without NAT somebody else's gateway, which gets no director of its own."""
+        if self._nat:
+            return self._home(next(iter(self._nat.values())))
+        return next(iter(self.homes.values()), self.names[0])
+
+    @property
+    def places(self) -> set[str]:
+        """The directors that are preferred for something."""
+        return {*self.homes.values(), *([self._inside_home] if self.insides else ())}
+
     def addresses(self, director: Machine, device_of: DeviceOf) -> Held:
         """By preferred director: its name and what it holds, with the devices that `director` would use."""
         found: Held = []
-        inside = self._home(next(iter(self._nat.values()))) if self._nat else self.names[0]
+        inside = self._inside_home
         for home in self.names:
             networks = [(IPNetwork(vip), "vip") for vip, name in self.homes.items() if name == home]
             networks += [(network, "inside") for network in self.insides if home == inside]

@@ -100,6 +100,11 @@ class Service:
     active: str | None = None
 
     @property
+    def everyone(self) -> tuple[Entry, ...]:
+        """The realservers, and who answers in their place."""
+        return (*self.entries, *([self.sorry_server] if self.sorry_server else ()))
+
+    @property
     def networks(self) -> tuple[IPNetwork, ...]:
         """What the marks choose that is no VIP on the director: whole networks, and VIPs routed to it (HOWTO 17)."""
         targets = dict.fromkeys(target for rule in self.marks for target in rule.targets)
@@ -205,7 +210,7 @@ def _contradictions(service: Service, where: str, mistakes: Mistakes) -> None:
         mistakes.append(f"{where}: one_packet works for udp only; write protocol: udp, or leave one_packet out.")
     if service.ftp and set(service.protocols) - {"tcp"}:
         mistakes.append(f"{where}: ftp is a service of tcp; leave protocol out.")
-    methods = {entry.forwarding for entry in service.entries}
+    methods = {entry.forwarding for entry in service.everyone}
     if service.ftp and not service.fwmark and "nat" in methods and len(methods) > 1:
         mistakes.append(
             f"{where}: ftp by nat and by {', '.join(sorted(methods - {'nat'}))} in one service: nat follows the data"
@@ -230,7 +235,7 @@ def _contradictions(service: Service, where: str, mistakes: Mistakes) -> None:
 
 def _marked_ports(service: Service, where: str, mistakes: Mistakes) -> None:
     """A realserver's own port under a mark catches everything that is marked (HOWTO 18.8)."""
-    for entry in service.entries:
+    for entry in service.everyone:
         if not service.fwmark or entry.port in (None, 0):
             continue
         spot = f"{where}: realserver {entry.value}: port {entry.port}"

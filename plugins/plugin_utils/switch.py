@@ -27,7 +27,7 @@ def plan_switch(states: Mapping[str, State | None], to: str = "", synchronised: 
         raise LvsError(f"lvs_failover_to {to} is no director of this cluster, which has {', '.join(states)}.")
     known = {name: state for name, state in states.items() if state is not None}
     holders = [name for name, state in known.items() if state["held"]]
-    to = to or next((name for name in states if name not in holders), "")
+    to = to or next((name for name in (*known, *states) if name not in holders), "")
     givers = [name for name in holders if name != to]
     mistakes = [*_who(known, holders, to)]
     if to and not mistakes and givers:

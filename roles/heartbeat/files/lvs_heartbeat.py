@@ -305,7 +305,8 @@ def fence(arguments: Sequence[str]) -> int:
         names = {name.lower(): host for name, host in (config.get("nodes") or {}).items()}
         command = [*(config["fence"] or ["false"]), names.get(node.lower(), node)]
         code, text, complaint = run(command)
-        say(f"{' '.join(command)} ended with {code}: {' '.join((text + complaint).split())}")
+        # Its arguments may have a password.
+        say(f"{command[0]} {command[-1]} ended with {code}: {' '.join((text + complaint).split())}")
         return code
     if action == "gethosts":
         print("\n".join(config.get("nodes") or {}))

@@ -385,7 +385,7 @@ def test_what_a_person_says_of_heartbeat() -> None:
         "keepalive": "0.2",
         "warntime": 1,
         "deadtime": 2,
-        "initdead": 2,
+        "initdead": 2.5,
         "udpport": 695,
         "links": [{"ucast": "eth2"}, {"bcast": "eth1"}, {"mcast": "eth1", "group": "225.0.0.1", "port": 694, "ttl": 2}],
         "ping": ["192.168.1.254"],
@@ -586,7 +586,42 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     "a command for a shell": (
         [service()],
         pair({**HEARTBEAT, "lvs_fencing": {"command": "/sbin/fence && true"}}),
-        r"lvs_fencing: command: '/sbin/fence && true' is not the path of a program",
+        r"lvs_fencing: needs command and nothing else: the path of a program",
+    ),
+    "a fencing command that came out empty": (
+        [service()],
+        pair({**HEARTBEAT, "lvs_fencing": {"command": None}}),
+        r"lvs_fencing: needs command",
+    ),
+    "adverts of VRRP 2 for IPv6": (
+        [service(vips=[VIP, VIP6])],
+        pair({**KEEPALIVED, "lvs_vrrp": {"version": 2, "advert": 60}}),
+        r"advert 60 of lvs_vrrp: IPv6 addresses move by VRRP 3",
+    ),
+    "messages to one host": (
+        [service()],
+        pair({**KEEPALIVED, "lvs_sync": {"group": "10.0.0.1"}}),
+        r"lvs_sync: group: 10.0.0.1 is not a multicast address",
+    ),
+    "messages that no IPv6 packet holds": (
+        [service()],
+        pair({**KEEPALIVED, "lvs_sync": {"group": "ff02::81", "maxlen": 65500}}),
+        r"lvs_sync: maxlen 65500: to an IPv6 group at most 65487",
+    ),
+    "a threshold that no kernel holds": (
+        [service()],
+        pair({**KEEPALIVED, "lvs_sync": {"threshold": "3 4000000000"}}),
+        r"threshold '3 4000000000' is wrong",
+    ),
+    "a script with the name of ours": (
+        [service()],
+        pair({**KEEPALIVED, "lvs_vrrp": {"track_scripts": [{"name": "lvs_life_sign", "command": "/bin/true"}]}}),
+        r"needs a name of its own",
+    ),
+    "a sorry server that DR cannot reach by its port": (
+        [service(fwmark=1, sorry_server={"address": "192.168.1.70", "port": 8080})],
+        pair({**KEEPALIVED, "lvs_health": "keepalived"}),
+        r"192.168.1.70: port 8080: dr cannot rewrite ports",
     ),
     "half a second of VRRP 2": (
         [service()],
@@ -682,6 +717,8 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
     ),
 }
 BESIDE = {
+    "a realserver that the other director does not reach": r"would send adverts from 192.168.1.1 to 172.16.5.11|"
+    r"would send adverts from 172.16.5.11 to 192.168.1.1",
     "a link to nowhere": r"no IPv4 network that it shares with",
     "NAT with a gateway that stays": r"lvs_inside 10.1.1.254 is no address of it",
 }
@@ -698,3 +735,43 @@ def test_what_is_refused(name: str) -> None:
     if name in BESIDE:
         rest = [said for said in rest if not re.search(BESIDE[name], said)]
     assert rest == []
+
+
+def test_one_director_sends_adverts_to_everybody() -> None:
+    """Two clusters of one director each have no peers to send to, so they would hear each other."""
+    services = {"director": [service()], "standby": [service(vips=[OTHER_VIP])]}
+    own = {host: {"lvs_cluster": host, "lvs_services": services[host]} for host in services}
+    (found,) = mistakes_of(**pair(KEEPALIVED, own))
+    assert "both send adverts of router_id 51" in found and "unicast" not in found
+    own["standby"]["lvs_vrrp"] = {"router_id": 60}
+    plan_of(**pair(KEEPALIVED, own))
+
+
+def test_adverts_go_where_the_vip_is() -> None:
+    """Not from the first address of the interface."""
+    links = {**LINKS["director"], "eth1": ["172.20.0.1/24", "fd00:9::1/64", *LINKS["director"]["eth1"]]}
+    seen = {"director": facts(links, GATEWAYS["director"])}
+    plan = plan_of([service(vips=[VIP, VIP6])], **pair(KEEPALIVED, seen=seen))
+    assert [instances(plan)[f"lvs_lvs_{n}"]["source"] for n in (4, 6)] == ["192.168.1.1", "2001:db8:1::1"]
+    assert [instances(plan, "standby")[f"lvs_lvs_{n}"]["peers"] for n in (4, 6)] == [["192.168.1.1"], ["2001:db8:1::1"]]
+
+
+def test_an_inside_address_without_nat_goes_with_the_vips() -> None:
+    services = [service(active="standby", realservers=[{"host": "director"}, {"host": "standby"}])]
+    plan = plan_of(services, **pair({**KEEPALIVED, "lvs_inside": INSIDE}))
+    assert [group["name"] for group in failover(plan)["groups"]] == ["lvs_lvs_standby"]
+    assert not failover(plan)["sync"]["both"]
+
+
+def test_the_filter_lets_multicast_heartbeats_in() -> None:
+    given = {"lvs_heartbeat": {"links": [{"mcast": "eth1", "port": 700}]}, "lvs_filter": True}
+    plan = plan_of(**pair({**HEARTBEAT, **given}))
+    assert "700" in json.dumps(plan.parts["director"]["firewall"])
+
+
+def test_realservers_under_a_mark_are_checked_at_their_own_port() -> None:
+    realservers = [{"host": host, "port": 8080} for host in ("rs1", "rs2")]
+    marked = service(fwmark=1, forwarding="nat", snat=True, realservers=realservers)
+    plan = plan_of([marked], **pair({**KEEPALIVED, "lvs_health": "keepalived", "lvs_inside": INSIDE}))
+    (record,) = plan.parts["director"]["health"]["services"]
+    assert record["health"]["port"] is None
