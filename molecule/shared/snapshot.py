@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 from typing import Any
@@ -20,6 +21,9 @@ FOLDERS = (
     "/etc/lvs", "/var/lib/lvs", "/usr/local/lib", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/modprobe.d",
     "/etc/systemd/system",
 )  # fmt: skip
+# Their packages stay, and bring files of their own here: only ours count.
+PROGRAMS = ("/etc/keepalived", "/etc/ha.d", "/usr/lib/stonith/plugins/external")
+OURS = re.compile(r"Managed by the Ansible role|lvs_heartbeat|^1 sha1 ", re.MULTILINE)
 # These live on by themselves: how long an address is valid, what the kernel counts.
 TRANSIENT = ("valid_life_time", "preferred_life_time", "expires", "flags", "age", "metrics")
 
@@ -47,6 +51,20 @@ def sysctls() -> dict[str, str]:
     return found
 
 
+def read(path: pathlib.Path) -> str:
+    return path.read_text(errors="replace") if path.is_file() and not path.is_symlink() else ""
+
+
+def left() -> list[str]:
+    """What is ours in the folders of other programs."""
+    return sorted(
+        str(path)
+        for folder in PROGRAMS
+        for path in pathlib.Path(folder).rglob("*")
+        if path.name.startswith("lvs") or OURS.search(str(path.readlink()) if path.is_symlink() else read(path))
+    )
+
+
 def filters() -> list[str]:
     """Every rule of every packet filter; asking must not load one that is not there."""
     found = subprocess.run(["nft", "-s", "list", "ruleset"], capture_output=True, text=True, check=False).stdout
@@ -68,13 +86,14 @@ def state() -> dict[str, Any]:
         # The last two columns of a realserver's line count connections.
         "table": [line.split()[:4] for line in table.read_text().splitlines()[3:]] if table.exists() else [],
         "files": sorted(
-            f"{path} {path.read_text(errors='replace') if path.is_file() and not path.is_symlink() else ''}"
+            f"{path} {read(path)}"
             for folder in FOLDERS
             for path in pathlib.Path(folder).rglob("*")
             # Package ipvsadm stays, and with it the link that enables its unit.
             if path.name != "ipvsadm.service"
         )
         + [folder for folder in FOLDERS if pathlib.Path(folder).is_dir()],
+        "programs": left(),
         "filters": filters(),
         "sysctls": sysctls(),
     }

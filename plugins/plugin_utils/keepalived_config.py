@@ -33,6 +33,9 @@ SYNC_OPTIONS = {"id": "syncid", "maxlen": "maxlen", "port": "port", "ttl": "ttl"
 # takes none; failover.yml writes it. It is gone after a boot.
 STANDBY, STANDBY_FILE = "lvs_standby", "/run/lvs-standby"
 
+# A director that comes back learns of the connections and what the realservers do before it takes VIPs from another.
+SECONDS_TO_LEARN = 60
+
 Lines = Iterator[str]
 
 
@@ -202,6 +205,8 @@ def _instance(item: Mapping[str, Any], failover: Mapping[str, Any], secret_file:
     yield "state BACKUP"
     if not failover["failback"]:
         yield "nopreempt"
+    else:
+        yield f"preempt_delay {SECONDS_TO_LEARN}"
     yield f"interface {_word(item['interface'], 'instance')}"
     yield f"virtual_router_id {item['router_id']}"
     yield f"priority {item['priority']}"

@@ -106,15 +106,20 @@ class Pair(Lab):
         listed = f"ipvsadm -Lnc | grep -c 'ESTABLISHED.*:{port} '"
         return int(self.run(name, listed, check=False) or 0)
 
+    def session_known(self, name: str) -> str:
+        """The command that succeeds where a director has the client's one open connection in its list."""
+        own = self.run("client", f"ss -Htn state established dst {VIP4} dport = :{ECHO} | awk '{{print $3}}'").split()
+        assert len(own) == 1, own
+        return f"ipvsadm -Lnc | grep -q 'ESTABLISHED *{own[0]} '"
+
     @contextlib.contextmanager
     def watched(self, known: bool = True) -> Iterator[Seen]:
         """A client in both families; the block begins when the peer knows the connection that stays."""
         peer = self.other(self.settled())
-        before = self.knows(peer)
         seen = Seen()
         with self.background("session", VIP4, ECHO) as seen.session, self.background("gaps", VIP6, 80) as seen.gaps:
             if known:
-                self.wait(peer, f"test $(ipvsadm -Lnc | grep -c 'ESTABLISHED.*:{ECHO} ') -gt {before}", seconds=20)
+                self.wait(peer, self.session_known(peer), seconds=20)
             yield seen
         print(seen)
 

@@ -15,7 +15,7 @@ import sys
 import time
 
 TIMEOUT = 3.0
-MAX_SECONDS = 150.0
+MAX_SECONDS = 300.0
 CROWD = 200
 GET = b"GET / HTTP/1.1\r\nHost: lvs\r\nConnection: close\r\n\r\n"
 

@@ -264,6 +264,7 @@ def test_failback_preempts() -> None:
     assert "nopreempt" in statements(render(failover()))
     text = statements(render(failover(failback=True)))
     assert "nopreempt" not in text and "state MASTER" not in text
+    assert "preempt_delay 60" in text
 
 
 def test_one_address_in_the_advert() -> None:

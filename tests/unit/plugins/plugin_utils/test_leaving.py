@@ -1,0 +1,44 @@
+# Copyright (c) 2026 linuxvirtualserver.lvs contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Realservers that the table has and the plan has not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.leaving import leaving_realservers
+
+
+def record(*servers: tuple[str, int], **service: Any) -> dict[str, Any]:
+    realservers = [{"address": address, "port": port, "weight": 1, "forwarding": "dr"} for address, port in servers]
+    return {**service, "scheduler": "rr", "realservers": realservers}
+
+
+WEB = {"protocol": "tcp", "address": "192.168.1.110", "port": 80}
+MARK = {"fwmark": 1, "family": "ipv4"}
+RS1, RS2, SORRY = ("192.168.1.2", 80), ("192.168.1.3", 80), ("192.168.1.9", 80)
+
+
+def part(*config: dict[str, Any], sorry: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"director": {"config": list(config)}, "health": None}
+    if sorry:
+        found["health"] = {"services": [{**WEB, "sorry_server": {"address": SORRY[0], "port": SORRY[1]}}]}
+    return found
+
+
+def test_who_leaves() -> None:
+    table = [record(RS1, RS2, **WEB), record(RS1, RS2, **MARK)]
+    assert leaving_realservers(table, part(record(RS2, **WEB), record(RS1, RS2, **MARK))) == [
+        {**WEB, "realservers": [{"address": "192.168.1.2", "port": 80}]}
+    ]
+    assert leaving_realservers(table, part(record(RS1, RS2, **WEB), record(**MARK))) == [
+        {**MARK, "realservers": [{"address": address, "port": 80} for address in ("192.168.1.2", "192.168.1.3")]}
+    ]
+
+
+def test_who_does_not() -> None:
+    # One that is out because its checks fail, a sorry server, and services of others.
+    assert leaving_realservers([record(RS1, **WEB)], part(record(RS1, RS2, **WEB))) == []
+    assert leaving_realservers([record(SORRY, **WEB)], part(record(RS1, **WEB), sorry=True)) == []
+    assert leaving_realservers([record(RS1, **WEB)], part(record(RS2, **MARK))) == []
