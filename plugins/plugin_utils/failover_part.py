@@ -148,8 +148,8 @@ class FailoverParts:
                 f"{self.where}: advert {vrrp['advert']} of lvs_vrrp: IPv6 addresses move by VRRP 3, which has at most"
                 f" {LONGEST_ADVERT} seconds; write a smaller one."
             )
-        for peer in peers if source and vrrp["unicast"] else ():
-            if peer.address not in source.network:
+        for peer in peers if vrrp["unicast"] else ():
+            if source and peer.address not in source.network:
                 self.mistakes.append(
                     f"director {director.name}: would send adverts from {source.address} to {peer.address}, which is"
                     " on another network, and adverts that passed a router do not count; name in lvs_vrrp an"

@@ -12,12 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import ipvsadm_text, keepalived_text
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.keepalived_config import (
-    CHECKS,
-    DNS_TYPES,
-    SCHEDULERS,
-    render,
-)
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.keepalived_config import CHECKS, DNS_TYPES, render
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.health import KEEPALIVED_SCHEDULERS
 
 # Ordinary text, and what means something to keepalived's reader.
 TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \n{}\"'\\$#!@~")), max_size=20)
@@ -83,7 +79,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         )
     )
     record: dict[str, Any] = {
-        "scheduler": draw(st.sampled_from(SCHEDULERS)),
+        "scheduler": draw(st.sampled_from(KEEPALIVED_SCHEDULERS)),
         "scheduler_flags": draw(st.sampled_from([[], ["flag-1"], ["flag-1", "flag-3"]])),
         "one_packet": False,
         "persistence": persistence,

@@ -740,7 +740,7 @@ def test_what_is_refused(name: str) -> None:
 def test_one_director_sends_adverts_to_everybody() -> None:
     """Two clusters of one director each have no peers to send to, so they would hear each other."""
     services = {"director": [service()], "standby": [service(vips=[OTHER_VIP])]}
-    own = {host: {"lvs_cluster": host, "lvs_services": services[host]} for host in services}
+    own: dict[str, dict[str, Any]] = {host: {"lvs_cluster": host, "lvs_services": services[host]} for host in services}
     (found,) = mistakes_of(**pair(KEEPALIVED, own))
     assert "both send adverts of router_id 51" in found and "unicast" not in found
     own["standby"]["lvs_vrrp"] = {"router_id": 60}
