@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import ipvsadm_text, keepalived_text
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.keepalived_config import CHECKS, DNS_TYPES, render
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.health import KEEPALIVED_SCHEDULERS
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.keepalived_config import CHECKS, DNS_TYPES, render
 
 # Ordinary text, and what means something to keepalived's reader.
 TEXTS = st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" \n{}\"'\\$#!@~")), max_size=20)
