@@ -19,9 +19,9 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     keepalived_text,
     ldirectord_config,
     ldirectord_text,
-    leaving,
     piranha_text,
     preflight,
+    staying,
     switch,
 )
 
@@ -48,8 +48,8 @@ class FilterModule:
             "from_ldirectord": explained(ldirectord_text.parse),
             "from_lvs_conf": explained(configure_text.parse),
             "from_piranha": explained(piranha_text.parse),
-            "leaving_realservers": leaving.leaving_realservers,
             "proof_mistakes": preflight.proof_mistakes,
+            "staying_realservers": staying.staying_realservers,
             "to_heartbeat": explained(heartbeat_config.render),
             "to_ipvsadm": explained(ipvsadm_text.render),
             "to_keepalived": explained(keepalived_config.render),

@@ -78,7 +78,7 @@ def option(value: dict[str, Any]) -> tuple[str, str]:
 def quick(pair: Pair) -> Iterator[None]:
     """The fastest timers that the figures are about."""
     if pair.backend == "keepalived":
-        pair.converge(*option({"lvs_vrrp": {"advert": 0.1, "watchdog": 3}}))
+        pair.converge(*option({"lvs_vrrp": {**pair.variables["lvs_vrrp"], "advert": 0.1}}))
         yield
         pair.converge()
     else:
@@ -140,7 +140,7 @@ def test_joined_again_one_has_the_vips(pair: Pair) -> None:
 def test_hung_without_a_watchdog_both_answer(pair: Pair) -> None:
     """What floating addresses alone cannot cover; the state lasts until a person ends it."""
     if pair.backend == "keepalived":
-        pair.converge()
+        pair.converge(*option({"lvs_vrrp": {**pair.variables["lvs_vrrp"], "watchdog": 0}}))
     holder = pair.settled(SETTLE)
     pair.kill_program(holder, "STOP")
     until(lambda: pair.held(pair.other(holder)) > 0)

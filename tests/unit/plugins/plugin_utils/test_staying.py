@@ -1,17 +1,17 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Realservers that the table has and the plan has not."""
+"""Realservers that the table has and the plan has, too."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.leaving import leaving_realservers
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.staying import staying_realservers
 
 
-def record(*servers: tuple[str, int], **service: Any) -> dict[str, Any]:
-    realservers = [{"address": address, "port": port, "weight": 1, "forwarding": "dr"} for address, port in servers]
+def record(*servers: tuple[str, int], weight: Any = 1, **service: Any) -> dict[str, Any]:
+    realservers = [{"address": address, "port": port, "weight": weight} for address, port in servers]
     return {**service, "scheduler": "rr", "realservers": realservers}
 
 
@@ -29,16 +29,14 @@ def part(*config: dict[str, Any], sorry: bool = False) -> dict[str, Any]:
 
 def test_who_leaves() -> None:
     table = [record(RS1, RS2, **WEB), record(RS1, RS2, **MARK)]
-    assert leaving_realservers(table, part(record(RS2, **WEB), record(RS1, RS2, **MARK))) == [
-        {**WEB, "realservers": [{"address": "192.168.1.2", "port": 80}]}
+    assert staying_realservers(table, part(record(RS2, **WEB), record(RS1, RS2, **MARK))) == [
+        record(RS2, weight="keep", **WEB)
     ]
-    assert leaving_realservers(table, part(record(RS1, RS2, **WEB), record(**MARK))) == [
-        {**MARK, "realservers": [{"address": address, "port": 80} for address in ("192.168.1.2", "192.168.1.3")]}
-    ]
+    assert staying_realservers(table, part(record(RS1, RS2, **WEB), record(**MARK))) == [record(**MARK)]
 
 
 def test_who_does_not() -> None:
     # One that is out because its checks fail, a sorry server, and services of others.
-    assert leaving_realservers([record(RS1, **WEB)], part(record(RS1, RS2, **WEB))) == []
-    assert leaving_realservers([record(SORRY, **WEB)], part(record(RS1, **WEB), sorry=True)) == []
-    assert leaving_realservers([record(RS1, **WEB)], part(record(RS2, **MARK))) == []
+    assert staying_realservers([record(RS1, **WEB)], part(record(RS1, RS2, **WEB))) == []
+    assert staying_realservers([record(SORRY, **WEB)], part(record(RS1, **WEB), sorry=True)) == []
+    assert staying_realservers([record(RS1, **WEB)], part(record(RS2, **MARK))) == []

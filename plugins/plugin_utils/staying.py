@@ -1,18 +1,18 @@
 # Copyright (c) 2026 linuxvirtualserver.lvs contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which realservers the table has and the plan has not, where a health backend writes the table."""
+"""Which realservers stay where a health backend writes the table, which deletes the others at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
 
 
-def leaving_realservers(table: Iterable[Record], part: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The services of ``table`` with the realservers that are to leave it, as module ipvs takes them to be deleted.
+def staying_realservers(table: Iterable[Record], part: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The services of ``table`` that realservers are to leave, without those, for module ipvs (``replaced``).
 
     ``table`` is ``config`` of module ipvs_info, ``part`` a director's part of the plan. A realserver whose checks fail
     is not in the table, and a sorry server that answers meanwhile is no stranger.
@@ -26,12 +26,9 @@ def leaving_realservers(table: Iterable[Record], part: Mapping[str, Any]) -> lis
     found = []
     for record in table:
         known = stay.get(_key(record))
-        gone = [server for server in record["realservers"] if known is not None and _place(server) not in known]
-        if gone:
-            names = ("fwmark", "family", "protocol", "address", "port")
-            service = {name: record[name] for name in names if name in record}
-            servers: Sequence[dict[str, Any]] = [{key: server[key] for key in ("address", "port")} for server in gone]
-            found.append({**service, "realservers": servers})
+        staying = [server for server in record["realservers"] if known is None or _place(server) in known]
+        if len(staying) < len(record["realservers"]):
+            found.append({**record, "realservers": [{**server, "weight": "keep"} for server in staying]})
     return found
 
 
