@@ -305,3 +305,52 @@ def test_each_combination_and_the_way_from_one_to_the_next(pair: Pair) -> None:
     pair.converge()
     pair.settled(SETTLE)
     expect_even(pair)
+
+
+# ---------------------------------------------------------------------- other clusters
+
+
+def test_both_are_active_and_one_takes_the_others_part(pair: Pair) -> None:
+    """Web and echo prefer the second director, NAT stays with the first; each then loses its own."""
+    services = copy.deepcopy(pair.services)
+    for service in services[:2]:
+        service["active"] = "director2"
+    play = pair.play("site.yml", *option({"heartbeat_may_restart": True, "lvs_failback": True}), services=services)
+    assert play.code == 0, play.output
+    until(lambda: [pair.held(name) for name in DIRECTORS] == [4, 2])
+    expect_even(pair)
+    assert [pair.daemons(name) for name in DIRECTORS] == [{"master", "backup"}] * 2
+    with pair.background("session", VIP4, ECHO) as session:
+        time.sleep(4)
+        pair.control("kill", "director2")
+        until(lambda: pair.held("director") == 6)
+        time.sleep(3)
+    pair.control("start", "director2")
+    pair.wait("director2", seconds=SETTLE)
+    assert session[0]["broken"] is None, session
+    print(f"{pair.backend}, both active: {session[0]['longest']} s until the session goes on")
+    until(lambda: [pair.held(name) for name in DIRECTORS] == [4, 2])
+    expect_even(pair)
+    play = pair.play("site.yml", *option({"heartbeat_may_restart": True}))
+    assert play.code == 0, play.output
+    pair.settled(SETTLE)
+
+
+def test_two_hundred_vips_move_together(pair: Pair) -> None:
+    services = copy.deepcopy(pair.services)
+    more = [address for n in range(100) for address in (f"192.168.1.{120 + n}", f"2001:db8:1::1:{n:x}")]
+    services[0]["vips"] += more
+    pair.converge(services=services)
+    holder = pair.settled(SETTLE)
+    with pair.background("gaps", more[-1], 80) as gaps:
+        time.sleep(1)
+        pair.control("kill", holder)
+        until(lambda: pair.held(pair.other(holder)) > 0)
+        time.sleep(5)
+    print(f"{pair.backend}, 200 VIPs more: {gaps[0]['longest']} s without an answer from the last of them")
+    assert gaps[0]["longest"] < 15
+    pair.control("start", holder)
+    pair.wait(holder, seconds=SETTLE)
+    pair.settled(SETTLE)
+    pair.converge()
+    pair.settled(SETTLE)

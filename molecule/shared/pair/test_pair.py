@@ -211,4 +211,4 @@ def test_converging_again_changes_and_moves_nothing(lab: Pair) -> None:
         assert lab.converge().changes() == {}
     assert lab.settled() == holder
     assert seen.broken is None, seen
-    assert seen.longest < 2.5, seen  # the client gives up after 0.3 s, and a busy machine may take that long
+    assert seen.longest < 5, seen  # the client gives up after 0.3 s, and a busy machine may take longer
