@@ -24,6 +24,9 @@ FOLDERS = (
 # Their packages stay, and bring files of their own here: only ours count.
 PROGRAMS = ("/etc/keepalived", "/etc/ha.d", "/usr/lib/stonith/plugins/external")
 OURS = re.compile(r"Managed by the Ansible role|lvs_heartbeat|^1 sha1 ", re.MULTILINE)
+# Packages stay, and with them the links that enable their units: ipvsadm's, and that of cluster-glue, which comes with
+# heartbeat.
+OF_PACKAGES = ("ipvsadm.service", "logd.service")
 # These live on by themselves: how long an address is valid, what the kernel counts.
 TRANSIENT = ("valid_life_time", "preferred_life_time", "expires", "flags", "age", "metrics")
 
@@ -89,8 +92,7 @@ def state() -> dict[str, Any]:
             f"{path} {read(path)}"
             for folder in FOLDERS
             for path in pathlib.Path(folder).rglob("*")
-            # Package ipvsadm stays, and with it the link that enables its unit.
-            if path.name != "ipvsadm.service"
+            if path.name not in OF_PACKAGES
         )
         + [folder for folder in FOLDERS if pathlib.Path(folder).is_dir()],
         "programs": left(),
