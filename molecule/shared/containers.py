@@ -30,9 +30,9 @@ import yaml
 SHARED = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(SHARED.parent.parent / "roles/lab/files"))
 # A program of its own, which pytest's settings do not reach: only now can the lab's files be imported (E402).
-from lvslab import answers_ssh, inside_namespace  # noqa: E402
-from lvslab_description import MANAGEMENT, namespace_of  # noqa: E402
-from lvslab_image import (  # noqa: E402
+from lvslab import answers_ssh, inside_namespace  # noqa: E402  # found by the path set above
+from lvslab_description import MANAGEMENT, namespace_of  # noqa: E402  # found by the path set above
+from lvslab_image import (  # noqa: E402  # found by the path set above
     GUEST_FILES,
     MASKED_UNITS,
     PACKAGES,

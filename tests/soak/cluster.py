@@ -12,10 +12,11 @@ from typing import Any
 os.environ["LVS_LAB"] = "soak"  # before lab.py reads it: the soak must never touch the scenarios' machines
 
 from lab import HERE, LAB, ROOT, Lab, expect_shares
-from pair import DIRECTORS, ECHO, VIP4, VIP6, VIPS, Pair
+from pair import DIRECTORS, ECHO, VIP4, VIP6, VIPS, Pair, expect_even, until
 
 __all__ = [
-    "DIRECTORS", "ECHO", "HERE", "LAB", "ROOT", "VIP4", "VIP6", "VIPS", "Pair", "Soak", "expect_shares",
+    "DIRECTORS", "ECHO", "HERE", "LAB", "ROOT", "VIP4", "VIP6", "VIPS", "Pair", "Soak", "expect_even",
+    "expect_shares", "until",
 ]  # fmt: skip
 
 if LAB.name != "soak":

@@ -23,7 +23,7 @@ def listing(address: str, port: str, mode: str, source: str = "") -> dict[str, o
         with ftplib.FTP(timeout=TIMEOUT, source_address=(source, 0) if source else None) as ftp:
             # The address that PASV answers is the one to use: that it is the VIP is what the test is about. mypy's
             # description of ftplib lacks this attribute.
-            ftp.trust_server_pasv_ipv4_address = True  # type: ignore[attr-defined]
+            ftp.trust_server_pasv_ipv4_address = True  # type: ignore[attr-defined]  # ftplib has it, the type stubs have not
             said["banner"] = ftp.connect(address, int(port)).removeprefix("220 ")
             ftp.login()
             ftp.set_pasv(mode == "passive")

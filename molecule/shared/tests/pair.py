@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lab import LAB, Lab
+from lab import LAB, Lab, expect_shares
 
 DIRECTORS = ("director", "director2")
 VIP4, VIP6 = "192.168.1.110", "2001:db8:1::110"
@@ -23,6 +23,21 @@ ECHO = 7
 NETWORKS = ("lan", "inside")  # of a director's eth1 and eth2
 # A machine that swaps or compiles beside the tests is slow; what is slower than this is broken.
 PATIENCE = 60.0
+
+
+def until(what: Callable[[], bool], seconds: float = PATIENCE) -> float:
+    """How long it took; bounded."""
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() - start < seconds, f"not within {seconds:g} s"
+        time.sleep(0.3)
+    return time.monotonic() - start
+
+
+def expect_even(pair: Pair) -> None:
+    """The two realservers take turns behind every VIP."""
+    for vip in VIPS:
+        expect_shares(pair.ask("tcp", vip, 80, 4), {"rs1": 2, "rs2": 2})
 
 
 @dataclass

@@ -205,7 +205,7 @@ def announce(targets: Sequence[Address]) -> None:
 def every_frame(targets: Sequence[Address]) -> dict[tuple[str, str], list[bytes]]:
     """The frames that tell of each address, by address and device."""
     sys.path.insert(0, MODULES)
-    from lvs import _neighbour_frames  # type: ignore[import-not-found]
+    from lvs import _neighbour_frames  # type: ignore[import-not-found]  # role director installs it on the host
 
     macs: dict[str, bytes | None] = {}
     frames = {}

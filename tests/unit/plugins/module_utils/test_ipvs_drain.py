@@ -315,8 +315,7 @@ def test_other_runs_leave_a_ramp_where_it_is(director: Director) -> None:
 
 def test_realservers_that_are_no_dictionaries_are_mistakes(director: Director) -> None:
     with pytest.raises(LvsError, match=r"realservers\[0\]: '10\.0\.0\.1' is not a dictionary"):
-        # Wrong on purpose: it has to be an error in words.
-        drain(Wish(["10.0.0.1"]), director.environment)  # type: ignore[list-item]
+        drain(Wish(["10.0.0.1"]), director.environment)  # type: ignore[list-item]  # it has to be an error in words
 
 
 def test_an_interrupted_drain_is_resumed_with_the_weight_of_old(director: Director) -> None:

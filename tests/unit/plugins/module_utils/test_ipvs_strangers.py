@@ -118,7 +118,7 @@ def read(*datagrams: bytes) -> Any:
     index = socket.if_nametoindex("lo")
     changed = [datagram.replace(struct.pack("=I", 0xABCD), struct.pack("=I", index)) for datagram in datagrams]
     # A fake socket, with only the methods that are called.
-    return addresses_of("lo", lambda: Socket(*changed))  # type: ignore[arg-type, return-value]
+    return addresses_of("lo", lambda: Socket(*changed))  # type: ignore[arg-type, return-value]  # a fake
 
 
 def test_only_this_device_and_its_own_end() -> None:

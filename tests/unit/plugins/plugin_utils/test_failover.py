@@ -394,7 +394,7 @@ def test_what_a_person_says_of_heartbeat() -> None:
     common = {**HEARTBEAT, "lvs_heartbeat": given, "lvs_fencing": {"command": ["/sbin/fence", "-f"]}}
     plan = plan_of(**pair(common))
     found = failover(plan)["heartbeat"]
-    assert found["links"] == [{"ucast": "eth2", "peer": "10.1.1.11"}, *given["links"][1:]]  # type: ignore[index]
+    assert found["links"] == [{"ucast": "eth2", "peer": "10.1.1.11"}, *given["links"][1:]]  # type: ignore[index]  # a mapping of several types
     assert (found["keepalive"], found["deadtime"], found["ping"]) == (0.2, 2, ["192.168.1.254"])
     assert failover(plan)["fencing"] == {"command": ["/sbin/fence", "-f"]}
 
