@@ -169,7 +169,7 @@ class _Compiler:
             }
             for holder, device in devices.items():
                 if cluster.failover.floating:
-                    self.parts[holder].floating(vip)
+                    self.parts[holder].floating_vip(vip)
                 else:
                     self.parts[holder].director_vip(vip, device)
             promise(self.plan.probe, holders, service, vip, devices)

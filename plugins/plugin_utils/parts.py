@@ -20,6 +20,8 @@ MAIN_TABLE = 254
 # The one table in which IPv4 looks whether an address to send from is its own. A local route of the main table counts
 # there only as long as no policy rule was ever set on the machine.
 LOCAL_TABLE = 255
+# The kernel's own route of an address that a director holds comes before ours.
+STANDBY_METRIC = 1100
 # Table and rules by which a director without VIP takes packets in, counted from the first of ours.
 TAKE_IN = 900
 # What the outer header costs: 20 bytes for IPv4 in IPv4, 40 for IPv6 in IPv6; then the inner IP and TCP headers.
@@ -41,6 +43,7 @@ class NetworkPart:
         self._addresses: dict[IPAddress, dict[str, Any]] = {}
         self._director_vips: set[str] = set()
         self._floating: set[IPAddress] = set()
+        self._floating_vips: set[IPAddress] = set()
         self._local: dict[IPNetwork, None] = {}
         self._tunnel_targets: set[IPNetwork] = set()
         self._marks: set[tuple[int, int]] = set()
@@ -70,6 +73,12 @@ class NetworkPart:
     def floating(self, address: IPAddress) -> None:
         """Another program puts the address on a device here, or does not; nothing of ours relies on it."""
         self._floating.add(address)
+
+    def floating_vip(self, vip: IPAddress) -> None:
+        """Directed here whoever holds it: while it moves, clients send to the one that has given it up for some time."""
+        self.floating(vip)
+        self._floating_vips.add(vip)
+        self.hide_vip(vip.version)
 
     def inside_address(self, network: IPNetwork, device: str) -> None:
         """What NAT realservers use as gateway; at once, as duplicate address detection would keep it silent at boot."""
@@ -165,6 +174,7 @@ class NetworkPart:
         for version in sorted({target.version for target in self._tunnel_targets}):
             routes += self._fitting_routes(version, base)
         routes += [_local_route(str(target.cidr), target.version, LOCAL_TABLE) for target in sorted(self._local)]
+        routes += [self._standby_route(vip) for vip in sorted(self._floating_vips - set(self._addresses))]
         for mark, version in sorted(self._marks):
             found = {"family": family(version), "priority": base + TAKE_IN, "fwmark": mark, "table": base + TAKE_IN}
             rules.append(found)
@@ -184,6 +194,12 @@ class NetworkPart:
             if route not in routes:
                 routes.append(route)
         return routes, rules
+
+    def _standby_route(self, vip: IPAddress) -> dict[str, Any]:
+        """A local route answers no neighbour. The director's own connections to the VIP leave from its own address."""
+        route = {**_local_route(str(vip), vip.version, LOCAL_TABLE), "metric": STANDBY_METRIC}
+        link = self.machine.link_to(vip)
+        return {**route, "source": str(link.address)} if link else route
 
     def _only_default(self, rip: IPAddress, gateway: IPAddress) -> None:
         for other, (through, _one_network) in self._returns.items():

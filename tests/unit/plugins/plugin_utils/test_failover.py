@@ -89,6 +89,20 @@ def test_the_vips_are_the_programs(common: dict[str, Any]) -> None:
     assert failover(plan)["backend"] == common["lvs_failover"]
 
 
+@BOTH
+def test_both_direct_what_still_comes_while_the_vips_move(common: dict[str, Any]) -> None:
+    """Otherwise whoever has just given a VIP up tells clients that it cannot be reached."""
+    plan = plan_of([service(vips=[VIP, VIP6])], **pair(common))
+    for host, own in (("director", ("192.168.1.1", "2001:db8:1::1")), ("standby", ("192.168.1.11", "2001:db8:1::11"))):
+        local = {"type": "local", "device": "lo", "table": 255, "metric": 1100}
+        assert network(plan, host)["routes"] == [
+            {"destination": VIP, "family": "ipv4", "source": own[0], **local},
+            {"destination": VIP6, "family": "ipv6", "source": own[1], **local},
+        ]
+        # Or it would answer ARP for the VIP, too.
+        assert sysctls(plan, host)["net.ipv4.conf.all.arp_ignore"] == "1"
+
+
 def test_between_whom_adverts_go() -> None:
     plan = plan_of([service(vips=[VIP, VIP6])], **pair(KEEPALIVED))
     four, six = instances(plan)["lvs_lvs_4"], instances(plan)["lvs_lvs_6"]
@@ -313,6 +327,8 @@ def test_the_backup_serves_and_never_answers_for_the_vip(common: dict[str, Any])
         assert sysctls(plan, host)["net.ipv4.conf.all.arp_ignore"] == "1"
         assert sysctls(plan, host)["backup_only"] == "1"
         assert held(plan, host, "lvs_lvs_4") == [(f"{VIP}/32", "eth1", "vip")]
+        # On lo it is there anyway.
+        assert network(plan, host)["routes"] == []
         assert plan.parts[host]["director"]["daemons"] is None
     # Nobody goes round in circles where directors only direct.
     assert "backup_only" not in sysctls(plan_of(**pair(common)))
