@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -121,15 +122,43 @@ def molecule(args: argparse.Namespace) -> list[Step]:
     scenarios = args.scenario or sorted(
         path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
     )
+    lab = [args.lab.step] if args.lab else lab_steps(args)
+    return [*lab, *(step for name in scenarios for step in scenario_steps(name))]
+
+
+def lab_steps(args: argparse.Namespace) -> list[Step]:
+    """One lab for all: scenario `default` boots it, the others use it in turn."""
     # A run that was killed leaves molecule believing in a lab that is gone.
     fresh = Step("molecule, nothing left of an earlier lab", ["molecule", "destroy"], 5, frame=True)
-    return [
-        *([] if args.keep else [fresh]),
-        # One lab for all: scenario `default` boots it, the others use it in turn.
-        # The first time ever it compiles the machines' kernel.
-        Step("molecule, lab up", ["molecule", "create"], 30, frame=True),
-        *(step for name in scenarios for step in scenario_steps(name)),
-    ]
+    # The first time ever it compiles the machines' kernel.
+    return [*([] if args.keep else [fresh]), Step("molecule, lab up", ["molecule", "create"], 30, frame=True)]
+
+
+class LabAhead:
+    """The lab is made while parts that need none run: they use one core, and the kernel takes minutes to compile."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        log, code = BUILD / "lab.log", BUILD / "lab.code"
+        code.write_text("1", encoding="utf-8")
+        words = " && ".join(shlex.join(step.command) for step in lab_steps(args))
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                ["sh", "-c", f"{words}; echo $? > {shlex.quote(str(code))}"],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        threading.Thread(target=self.process.wait, daemon=True).start()  # or tail takes what has ended for alive
+        show = f'tail --pid={self.process.pid} -n +1 -f "$0"; exit "$(cat "$1")"'
+        self.step = Step("molecule, lab up", ["sh", "-c", show, str(log), str(code)], 30, frame=True)
+
+    def stop(self) -> None:
+        """End it, if it is not done; what is up by then is taken down like any lab."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()
 
 
 def scenario_steps(name: str) -> list[Step]:
@@ -274,6 +303,8 @@ def run_part(name: str, args: argparse.Namespace) -> Count:
                 count.failures += [f"{left.name}: not run, {step.name} failed" for left in rest]
                 break
     finally:
+        if name == "molecule" and args.lab:
+            args.lab.stop()
         if name in AFTER and not args.keep:
             count += run(AFTER[name])
     return count
@@ -286,6 +317,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="use the lab that is up, if any, and leave it running")
     args = parser.parse_args()
     wanted = args.part or [name for name in PARTS if name not in ON_DEMAND]
+    args.lab = None
     for name in wanted:
         if name not in PARTS:
             parser.error(f"no part {name}: {', '.join(PARTS)}")
@@ -294,11 +326,19 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
 
     total, lines = Count(), []
-    for name in wanted:
-        start = time.monotonic()
-        count = run_part(name, args)
-        total += count
-        lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
+    if "molecule" in wanted[1:]:
+        args.lab = LabAhead(args)
+    try:
+        for name in wanted:
+            start = time.monotonic()
+            count = run_part(name, args)
+            total += count
+            lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
+    except BaseException:  # ended before the part began that takes the lab down
+        if args.lab:
+            args.lab.stop()
+            run(AFTER["molecule"])
+        raise
     closing = f"{total.passed} passed, {total.failed} failed"
     (RESULTS / "closing-line.txt").write_text(closing + "\n", encoding="utf-8")
     print("", *(f"FAILED {failure}" for failure in total.failures), *lines, closing, sep="\n", flush=True)

@@ -98,3 +98,22 @@ def test_a_step_that_fails_is_named_with_its_last_complaint(capfd: pytest.Captur
     count = run_tests.run(Step("converge", ["sh", "-c", program], 1))
     assert count.failures == ["converge: exit code 2: [ERROR]: no VIP"]
     assert "first\n" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_lab_is_made_ahead_and_its_result_counts(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: int
+) -> None:
+    steps = [Step("fresh", ["echo", "two words"], 1), Step("up", ["sh", "-c", f"sleep 0.2; echo up; exit {code}"], 1)]
+    monkeypatch.setattr(run_tests, "lab_steps", lambda _args: steps)
+    lab = run_tests.LabAhead(argparse.Namespace())
+    assert figures(run_tests.run(lab.step)) == (0, 1 if code else 0, 0)
+    assert capfd.readouterr().out.splitlines()[2:4] == ["two words", "up"]
+    lab.stop()
+
+
+def test_a_lab_that_is_not_done_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tests, "lab_steps", lambda _args: [Step("up", ["sleep", "60"], 1)])
+    lab = run_tests.LabAhead(argparse.Namespace())
+    lab.stop()
+    assert lab.process.returncode == -15
