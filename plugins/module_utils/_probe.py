@@ -19,6 +19,9 @@ ARPHRD_ETHER = 1
 # An announcement is repeated, since a switch or a neighbour may lose one.
 ROUNDS = 3
 INTERVAL = 0.2
+# Questions in a row, and the seconds to read their answers: a socket does not hold those of hundreds.
+AT_ONCE = 32
+PAUSE = 0.03
 # Duplicate address detection takes about one second.
 TENTATIVE_PATIENCE = 3.0
 
@@ -103,7 +106,9 @@ def who_has(interface: str, questions: Mapping[str, str], count: int = 3, timeou
             stack.enter_context(links[protocol][0])
         sockets = [link for link, _mac in links.values()]
         for number in range(count):
-            for address, sender in questions.items():
+            for place, (address, sender) in enumerate(questions.items()):
+                if place and place % AT_ONCE == 0:
+                    _collect(sockets, found, PAUSE)
                 link, mac = links[_protocol(address)]
                 problem = _sent((link, frames.who_has(address, mac, sender)))
                 if problem:

@@ -75,7 +75,7 @@ class NetworkPart:
         self._floating.add(address)
 
     def floating_vip(self, vip: IPAddress) -> None:
-        """Directed here whoever holds it: while it moves, clients send to the one that has given it up for some time."""
+        """Directed here whoever holds it: while it moves, clients go on sending to whoever has given it up."""
         self.floating(vip)
         self._floating_vips.add(vip)
         self.hide_vip(vip.version)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,6 +40,15 @@ def test_every_host_that_answers_is_seen(neighbours: list[Neighbour]) -> None:
     realserver.run("sysctl -qw net.ipv4.conf.all.arp_ignore=1")
     assert macs() == [[director.mac()], [director.mac()]]
     assert macs(interface="eth1") == [[director.mac()], [director.mac()]]
+
+
+def test_hundreds_of_vips_are_asked_for_at_once(neighbours: list[Neighbour], tmp_path: Path) -> None:
+    """Their answers are more than a socket holds."""
+    vips = [address for n in range(1, 301) for address in (f"192.168.{2 + n // 250}.{n % 250}", f"2001:db8:1::2:{n:x}")]
+    lines = [f"addr add {vip}/{'128 dev eth1 nodad' if ':' in vip else '32 dev eth1'}\n" for vip in vips]
+    (tmp_path / "batch").write_text("".join(lines), encoding="utf-8")
+    neighbours[0].run(f"ip -batch {tmp_path / 'batch'}")
+    assert macs(vips, "eth1") == [[neighbours[0].mac()]] * len(vips)
 
 
 @pytest.mark.usefixtures("neighbours")
