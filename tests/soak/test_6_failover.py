@@ -9,6 +9,7 @@ connections, or a director that is left in trouble for a while.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import time
@@ -168,18 +169,19 @@ def test_hung_without_a_watchdog_both_answer(pair: Pair) -> None:
 def test_two_hundred_idle_and_active_connections(pair: Pair, how: str) -> None:
     holder = pair.settled(SETTLE)
     peer = pair.other(holder)
-    with pair.background("crowd", VIP4, ECHO) as crowd, pair.background("gaps", VIP6, 80) as gaps:
-        until(lambda: pair.knows(peer) >= 400, 30)
-        if how == "on purpose":
-            play = pair.play("failover.yml")
-            assert play.code == 0, play.output
-        else:
-            pair.control("kill", holder)
-            until(lambda: pair.held(peer) > 0)
-            time.sleep(5)
-    if how != "on purpose":
-        pair.control("start", holder)
-        pair.wait(holder, seconds=SETTLE)
+    with contextlib.ExitStack() as after:
+        if how != "on purpose":
+            after.callback(pair.control, "start", holder)
+        with pair.background("crowd", VIP4, ECHO) as crowd, pair.background("gaps", VIP6, 80) as gaps:
+            until(lambda: pair.knows(peer) >= 400, 30)
+            if how == "on purpose":
+                play = pair.play("failover.yml")
+                assert play.code == 0, play.output
+            else:
+                pair.control("kill", holder)
+                until(lambda: pair.held(peer) > 0)
+                time.sleep(5)
+    pair.wait(holder, seconds=SETTLE)
     print(f"{pair.backend}: {how}: {crowd[0]}, new connections {gaps[0]}")
     assert (crowd[0]["idle lost"], crowd[0]["active lost"]) == (0, 0), crowd
     assert pair.settled(SETTLE) == peer
