@@ -350,9 +350,12 @@ def reload() -> int:
     """What is held follows the list at once; a new group comes up where heartbeat would have started it."""
     groups = listed()["groups"]
     result = 0
-    for group, before in held().items():
+    had = held()
+    # What goes from one group to another stays.
+    kept = {key(address) for group in had for address in groups.get(group, [])}
+    for group, before in had.items():
         wanted = groups.get(group, [])
-        gone = {key(address) for address in before} - {key(address) for address in wanted}
+        gone = {key(address) for address in before} - kept
         there = present()
         new = [address for address in wanted if key(address) not in there]
         for address, device in sorted(gone & there):
@@ -361,8 +364,9 @@ def reload() -> int:
             print(f"+ {address['address']} dev {address['device']}")
         change([f"address delete {address} dev {device}" for address, device in sorted(gone & there)])
         if group not in groups:
+            hold(group, [address for address in before if key(address) not in kept])
             result = max(result, stop(group))
-        elif gone or new:
+        elif new or set(map(key, before)) != set(map(key, wanted)):
             hold(group, wanted)
             result = max(result, start(group))
     for group in sorted(set(groups) - set(held())):

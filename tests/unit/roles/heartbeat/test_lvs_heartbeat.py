@@ -216,6 +216,22 @@ def test_what_is_held_follows_the_list(host: Host, capsys: pytest.CaptureFixture
     assert (host.lines, capsys.readouterr().out) == ([], "")
 
 
+@pytest.mark.parametrize(("old", "new"), [("lvs_b", "lvs_a"), ("lvs_a", "lvs_b")])
+@pytest.mark.parametrize("rest", [[], [INSIDE6]])
+def test_what_goes_from_one_group_to_another_stays(host: Host, old: str, new: str, rest: list[dict[str, Any]]) -> None:
+    """Also with a group that is no more: its end takes nothing that the other one has now."""
+    host.write(groups={old: [VIP, *rest], new: [OTHER]})
+    call("lvs-addresses", old, "start")
+    call("lvs-addresses", new, "start")
+    host.lines.clear()
+    host.write(groups={new: [OTHER, VIP], **({old: rest} if rest else {})})
+    assert program.main(["lvs_heartbeat.py", "reload"]) == 0
+    assert host.lines == []
+    assert sorted(program.held()) == sorted([new, *([old] if rest else [])])
+    assert call("lvs-addresses", new, "stop") == 0
+    assert ("192.168.1.110/32", "eth1") not in host.addresses
+
+
 @pytest.mark.parametrize(
     ("holds", "preferred", "here"),
     [
