@@ -105,7 +105,7 @@ def _settings(failover: Mapping[str, Any] | None, health: Mapping[str, Any] | No
     yield "script_user root"
     yield "reload_check_config"
     if health:
-        # At its end our services only, each in one go, never the table of others.
+        # Started by another unit than the role's: at its end our services only, never the table of others.
         yield "lvs_flush_on_stop VS"
     if not failover:
         return
