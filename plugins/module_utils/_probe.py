@@ -20,7 +20,7 @@ ARPHRD_ETHER = 1
 ROUNDS = 3
 INTERVAL = 0.2
 # Questions in a row, and the seconds to read their answers: a socket does not hold those of hundreds.
-AT_ONCE = 32
+IN_A_ROW = 32
 PAUSE = 0.03
 # Duplicate address detection takes about one second.
 TENTATIVE_PATIENCE = 3.0
@@ -107,7 +107,7 @@ def who_has(interface: str, questions: Mapping[str, str], count: int = 3, timeou
         sockets = [link for link, _mac in links.values()]
         for number in range(count):
             for place, (address, sender) in enumerate(questions.items()):
-                if place and place % AT_ONCE == 0:
+                if place and place % IN_A_ROW == 0:
                     _collect(sockets, found, PAUSE)
                 link, mac = links[_protocol(address)]
                 problem = _sent((link, frames.who_has(address, mac, sender)))

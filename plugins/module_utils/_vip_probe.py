@@ -13,7 +13,7 @@ from . import _probe
 from ._errors import LvsError
 
 # Probes of services that wait at the same time.
-AT_ONCE = 16
+WAITING = 16
 
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 Ask = Callable[[str, Mapping[str, str], int, float], "dict[str, list[str]]"]
@@ -103,7 +103,7 @@ def try_services(services: Sequence[Mapping[str, Any]], timeout: float) -> list[
         error = _probe.reachable(service["address"], service["port"], service["protocol"], timeout, payload)
         return {**service, "reachable": not error, "error": error}
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(WAITING) as pool:
         return list(pool.map(tried, services))
 
 
