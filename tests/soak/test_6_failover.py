@@ -267,9 +267,10 @@ def test_each_combination_and_the_way_from_one_to_the_next(pair: Pair) -> None:
         if health == "none":
             settings["lvs_health_check"] = {}
         services = plain(pair) if health == "none" else None
-        with pair.watched() as seen:
+        with pair.watched() as seen, pair.background("stream", VIP4, 80) as stream:
             pair.converge(*option(settings), services=services)
-        print(f"{words}: the way there {seen}")
+        print(f"{words}: the way there {seen}, lost {stream[0]['lost']}")
+        assert (seen.broken, stream[0]["lost"]) == (None, []), words
         holder = pair.settled(SETTLE)
         assert pair.converge(*option(settings), services=services).changes() == {}, words
         expect_even(pair)
