@@ -114,6 +114,13 @@ class Pair(Lab):
         )
         raise AssertionError(f"the directors have not settled within {seconds:g} s\n{told}")
 
+    def expect_holder(self, name: str, seconds: float = PATIENCE) -> None:
+        """It has the VIPs when all has settled; else the failure shows what both programs said meanwhile."""
+        if (holder := self.settled(seconds)) != name:
+            said = f"journalctl --no-pager -o short-precise -n 60 -u {self.backend}"
+            told = "\n".join(f"{director}:\n{self.run(director, said)}" for director in DIRECTORS)
+            raise AssertionError(f"{holder} has the VIPs, not {name}\n{told}")
+
     # ------------------------------------------------------------------ what a client notices
 
     def knows(self, name: str, port: int = ECHO) -> int:
