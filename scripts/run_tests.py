@@ -20,8 +20,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -33,6 +33,8 @@ COMPLAINT = re.compile(r"\[ERROR\]: |^\S*(Error|ERROR): ")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 REASON = 300  # characters of a failure's reason in the closing list
 PACKAGE = "ansible_collections.linuxvirtualserver.lvs.plugins"
+# The scenario on emulated machines: it waits most of the time, so it runs beside the others.
+EMULATED = "stock"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Step:
     frame: bool = False
     directory: Path = ROOT
     when_failed: tuple[str, ...] = ()  # command that clears the ground for the next step
+    before: Callable[[], None] | None = None  # what begins with it
+    begun: bool = False  # it runs already, and its report may be there
 
 
 @dataclass
@@ -122,8 +126,16 @@ def molecule(args: argparse.Namespace) -> list[Step]:
     scenarios = args.scenario or sorted(
         path.parent.name for path in ROOT.glob("molecule/*/molecule.yml") if path.parent.name != "default"
     )
-    lab = [args.lab.step] if args.lab else lab_steps(args)
-    return [*lab, *(step for name in scenarios for step in scenario_steps(name))]
+    lab = args.beside[:1]
+    first = [lab[0].step] if lab else lab_steps(args)
+    steps = [step for name in scenarios if name != EMULATED for step in scenario_steps(name)]
+    if EMULATED not in scenarios:
+        return [*first, *steps]
+    if not steps:
+        return [emulated_step()]
+    beside = Beside("emulated", [emulated_step()], niceness=19)
+    args.beside.append(beside)
+    return [*first, replace(steps[0], before=beside.start), *steps[1:], beside.step]
 
 
 def lab_steps(args: argparse.Namespace) -> list[Step]:
@@ -134,28 +146,43 @@ def lab_steps(args: argparse.Namespace) -> list[Step]:
     return [*([] if args.keep else [fresh]), Step("molecule, lab up", ["molecule", "create"], 30, frame=True)]
 
 
-class LabAhead:
-    """The lab is made while parts that need none run: they use one core, and the kernel takes minutes to compile."""
+class Beside:
+    """Steps that run while others do, one after the other; `step` shows what they printed and counts like the last."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        log, code = BUILD / "lab.log", BUILD / "lab.code"
-        code.write_text("1", encoding="utf-8")
-        words = " && ".join(shlex.join(step.command) for step in lab_steps(args))
-        with log.open("wb") as output:
+    def __init__(self, name: str, steps: Sequence[Step], niceness: int = 0) -> None:
+        self.log, self.code, self.pid = (BUILD / f"{name}.{what}" for what in ("log", "code", "pid"))
+        words = " && ".join(shlex.join(step.command) for step in steps)
+        self.script = f"{words}; echo $? > {shlex.quote(str(self.code))}"
+        self.niceness = niceness
+        self.last = steps[-1]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.code.write_text("1", encoding="utf-8")
+        remove_reports(self.last)
+        with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                ["sh", "-c", f"{words}; echo $? > {shlex.quote(str(code))}"],
+                ["nice", "-n", str(self.niceness), "sh", "-c", self.script],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.pid.write_text(str(self.process.pid), encoding="utf-8")
         threading.Thread(target=self.process.wait, daemon=True).start()  # or tail takes what has ended for alive
-        show = f'tail --pid={self.process.pid} -n +1 -f "$0"; exit "$(cat "$1")"'
-        self.step = Step("molecule, lab up", ["sh", "-c", show, str(log), str(code)], 30, frame=True)
+
+    @property
+    def step(self) -> Step:
+        """To be run when it has begun."""
+        show = 'tail --pid="$(cat "$0")" -n +1 -f "$1"; exit "$(cat "$2")"'
+        files = [str(path) for path in (self.pid, self.log, self.code)]
+        return replace(self.last, command=["sh", "-c", show, *files], begun=True)
 
     def stop(self) -> None:
         """End it, if it is not done; what is up by then is taken down like any lab."""
+        if self.process is None:
+            return
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
@@ -175,6 +202,13 @@ def scenario_steps(name: str) -> list[Step]:
             when_failed=("molecule", "cleanup", *chosen),
         ),
     ]
+
+
+def emulated_step() -> Step:
+    """The scenario that has a lab of its own, from its first step to its last."""
+    command = ["molecule", "test", "--scenario-name", EMULATED]
+    report = f"results/molecule-{EMULATED}.xml"
+    return Step(f"molecule, {EMULATED}", command, 40, junit=report, counts_itself=True)
 
 
 def soak(_args: argparse.Namespace) -> list[Step]:
@@ -269,9 +303,16 @@ def execute(command: Sequence[str], minutes: float, directory: Path = ROOT) -> t
     return code, complaints[0]
 
 
-def run(step: Step) -> Count:
+def remove_reports(step: Step) -> None:
     for path in BUILD.glob(step.junit) if step.junit else []:
         path.unlink()
+
+
+def run(step: Step) -> Count:
+    if not step.begun:
+        remove_reports(step)
+    if step.before:
+        step.before()
     print(f"\n==== {step.name}", flush=True)
     start = time.monotonic()
     code, complaint = execute(step.command, step.minutes, step.directory)
@@ -303,11 +344,16 @@ def run_part(name: str, args: argparse.Namespace) -> Count:
                 count.failures += [f"{left.name}: not run, {step.name} failed" for left in rest]
                 break
     finally:
-        if name == "molecule" and args.lab:
-            args.lab.stop()
+        if name == "molecule":
+            stop_beside(args)
         if name in AFTER and not args.keep:
             count += run(AFTER[name])
     return count
+
+
+def stop_beside(args: argparse.Namespace) -> None:
+    for beside in args.beside:
+        beside.stop()
 
 
 def main() -> int:
@@ -317,7 +363,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="use the lab that is up, if any, and leave it running")
     args = parser.parse_args()
     wanted = args.part or [name for name in PARTS if name not in ON_DEMAND]
-    args.lab = None
+    args.beside = []
     for name in wanted:
         if name not in PARTS:
             parser.error(f"no part {name}: {', '.join(PARTS)}")
@@ -326,8 +372,10 @@ def main() -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
 
     total, lines = Count(), []
-    if "molecule" in wanted[1:]:
-        args.lab = LabAhead(args)
+    # Parts that need no lab use one core, and the lab's kernel takes minutes to compile.
+    if "molecule" in wanted[1:] and args.scenario != [EMULATED]:
+        args.beside.append(Beside("lab", lab_steps(args)))
+        args.beside[0].start()
     try:
         for name in wanted:
             start = time.monotonic()
@@ -335,8 +383,8 @@ def main() -> int:
             total += count
             lines.append(f"{name:<10} {count}, {time.monotonic() - start:.0f} s")
     except BaseException:  # ended before the part began that takes the lab down
-        if args.lab:
-            args.lab.stop()
+        if args.beside:
+            stop_beside(args)
             run(AFTER["molecule"])
         raise
     closing = f"{total.passed} passed, {total.failed} failed"

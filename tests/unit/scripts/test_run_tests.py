@@ -101,19 +101,36 @@ def test_a_step_that_fails_is_named_with_its_last_complaint(capfd: pytest.Captur
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_the_lab_is_made_ahead_and_its_result_counts(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: int
-) -> None:
-    steps = [Step("fresh", ["echo", "two words"], 1), Step("up", ["sh", "-c", f"sleep 0.2; echo up; exit {code}"], 1)]
-    monkeypatch.setattr(run_tests, "lab_steps", lambda _args: steps)
-    lab = run_tests.LabAhead(argparse.Namespace())
-    assert figures(run_tests.run(lab.step)) == (0, 1 if code else 0, 0)
-    assert capfd.readouterr().out.splitlines()[2:4] == ["two words", "up"]
-    lab.stop()
+def test_what_ran_beside_others_is_shown_and_counts(build: Path, capfd: pytest.CaptureFixture[str], code: int) -> None:
+    program = f"sleep 0.2; echo up; echo '<testsuite>{PASSED}</testsuite>' > {build}/report.xml; exit {code}"
+    last = Step("up", ["sh", "-c", program], 1, junit="*.xml", counts_itself=True)
+    (build / "report.xml").write_text(f"<testsuite>{PASSED * 5}</testsuite>", encoding="utf-8")  # of an earlier run
+    beside = run_tests.Beside("lab", [Step("fresh", ["echo", "two words"], 1), last], niceness=1)
+    run_tests.run(Step("another", ["true"], 1, before=beside.start))
+    assert beside.process is not None
+    beside.process.wait(10)
+    assert figures(run_tests.run(beside.step)) == ((1, 1, 0) if code else (2, 0, 0))
+    assert [line for line in capfd.readouterr().out.splitlines() if line in ("two words", "up")] == ["two words", "up"]
+    beside.stop()
 
 
-def test_a_lab_that_is_not_done_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_tests, "lab_steps", lambda _args: [Step("up", ["sleep", "60"], 1)])
-    lab = run_tests.LabAhead(argparse.Namespace())
-    lab.stop()
-    assert lab.process.returncode == -15
+def test_what_runs_beside_others_is_ended_if_it_is_not_done() -> None:
+    beside = run_tests.Beside("lab", [Step("up", ["sleep", "60"], 1)])
+    beside.stop()
+    beside.start()
+    beside.stop()
+    assert beside.process is not None
+    assert beside.process.returncode == -15
+
+
+def test_the_emulated_scenario_runs_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_tests, "lab_steps", lambda _args: [Step("lab", ["true"], 1)])
+
+    def names(*scenarios: str) -> list[str]:
+        arguments = argparse.Namespace(scenario=list(scenarios), beside=[])
+        return [step.name for step in run_tests.molecule(arguments)]
+
+    both = ["molecule, dr, prepare", "molecule, dr"]
+    assert names("dr") == ["lab", *both]
+    assert names("dr", "stock") == ["lab", *both, "molecule, stock"]
+    assert names("stock") == ["molecule, stock"]
