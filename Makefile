@@ -71,7 +71,7 @@ unit: setup ## unit and property tests
 molecule: setup ## scenarios on virtual machines; SCENARIO=dr for one, KEEP=1 to use and leave the lab that is up
 	scripts/run_tests.py molecule $(SCENARIO:%=--scenario %) $(if $(KEEP),--keep)
 
-soak: setup ## on demand, an hour or more: faults and long series of changes in a lab of their own; KEEP=1 as above
+soak: setup ## on demand, about two hours: faults and long series of changes in a lab of their own; KEEP=1 as above
 	scripts/run_tests.py soak $(if $(KEEP),--keep)
 
 clean: ## remove what the targets made, but .venv; lab-down comes first

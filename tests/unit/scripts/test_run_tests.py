@@ -134,3 +134,6 @@ def test_the_emulated_scenario_runs_beside_the_others(monkeypatch: pytest.Monkey
     assert names("dr") == ["lab", *both]
     assert names("dr", "stock") == ["lab", *both, "molecule, stock"]
     assert names("stock") == ["molecule, stock"]
+
+    arguments = argparse.Namespace(scenario=["container_dr", "dr", "stock"], beside=[])
+    assert [step.name for step in run_tests.molecule(arguments) if step.before] == ["molecule, dr, prepare"]
