@@ -33,7 +33,7 @@ COMPLAINT = re.compile(r"\[ERROR\]: |^\S*(Error|ERROR): ")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 REASON = 300  # characters of a failure's reason in the closing list
 PACKAGE = "ansible_collections.linuxvirtualserver.lvs.plugins"
-# The scenario on emulated machines: it waits most of the time, so it runs beside the others.
+# The scenario on emulated machines, in a lab of its own: it runs beside the others, in what time they leave.
 EMULATED = "stock"
 
 
