@@ -49,8 +49,9 @@ lab: setup ## the demo's machines, without an LVS on them
 lab-down: setup ## take the lab away: machines, networks, files
 	ansible-playbook playbooks/lab_down.yml -e @examples/demo/lab.yml
 
-bench: setup ## figures measured in the demo's lab, half an hour: one line each, name value unit
+bench: setup ## figures measured in the demo's lab, some ten minutes: one line each, name value unit
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --target build/pyroute2 pyroute2==0.9.7
+	python -m zipfile -c build/pyroute2.zip build/pyroute2/pyroute2
 	ansible-playbook playbooks/lab_up.yml -e @examples/demo/lab.yml -e @bench/lab.yml
 	ansible-playbook -i $(LAB)/hosts.yml -i examples/demo/inventory.yml bench/bench.yml
 	@cat build/results/bench.txt
