@@ -36,6 +36,7 @@ def test_change_of_the_method_loses_no_request(lab: Soak, change: str) -> None:
             expect_shares(lab.ask(protocol, vip, 80, 4), dict.fromkeys(lab.realservers, 2))
 
 
+@pytest.mark.xfail(strict=True, reason="known, see docs/figures.md: what is known to lose requests")
 def test_an_open_connection_does_not_spoil_the_change_from_tun_to_dr(lab: Soak) -> None:
     """The kernel keeps one route for each realserver, whoever of its connections asked for it first.
 

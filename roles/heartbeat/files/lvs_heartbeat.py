@@ -29,6 +29,8 @@ from typing import Any
 LIST = "/etc/ha.d/lvs.json"
 # One file for each group that is held here, with the addresses set for it: the list may change meanwhile.
 HELD = "/run/lvs-heartbeat"
+# It is there while the synchronisation daemon is one of ours.
+SYNCS = "/run/lvs-heartbeat.sync"
 # Its presence means that heartbeat is about to take over from a director that served without it.
 ADOPT = "/run/lvs-heartbeat.adopt"
 MODULES = "/usr/local/lib/lvs/lvs.pyz"
@@ -283,7 +285,20 @@ def follow(role: str) -> int:
         if code:
             say(f"ipvsadm {' '.join(step)}: {' '.join(complaint.split())}")
             return 1
-    return 0
+    with open(SYNCS, "w", encoding="utf-8"):
+        return 0
+
+
+def follow_list() -> int:
+    """The daemon that the list asks for now; where it asks for none, ours ends."""
+    if wanted := listed()["sync"]:
+        return follow("master" if wanted["group"] in held() else "backup")
+    if not os.path.exists(SYNCS):
+        return 0
+    os.unlink(SYNCS)
+    there = list(daemons())
+    # Two are not ours: role director has started them, as several directors are active now.
+    return run(["ipvsadm", "--stop-daemon", *there])[0] if len(there) == 1 else 0
 
 
 def sync(group: str, action: str) -> int:
@@ -329,8 +344,7 @@ def release() -> int:
         os.unlink(ADOPT)
         groups -= adopted()
     results = [stop(group) for group in sorted(groups)]
-    if listed()["sync"]:
-        results.append(follow("backup"))
+    results.append(follow("backup") if listed()["sync"] else follow_list())
     return max(results, default=0)
 
 
@@ -373,6 +387,10 @@ def reload() -> int:
         if belongs_here(group):
             print(f"+ {group}")
             result = max(result, run([RESOURCE_MANAGER, "takegroup", f"lvs-addresses::{group}"])[0])
+    before_sync = daemons()
+    result = max(result, follow_list())
+    if (now := daemons()) != before_sync:
+        print(f"synchronisation: {' and '.join(sorted(now)) or 'none'}")
     return result
 
 

@@ -99,6 +99,7 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(program, "LIST", str(tmp_path / "lvs.json"))
     monkeypatch.setattr(program, "HELD", str(tmp_path / "held"))
     monkeypatch.setattr(program, "ADOPT", str(tmp_path / "adopt"))
+    monkeypatch.setattr(program, "SYNCS", str(tmp_path / "syncs"))
     monkeypatch.setattr(program, "run", played.run)
     monkeypatch.setattr(
         program, "announce", lambda targets: played.told.append([entry["address"] for entry in targets])
@@ -293,6 +294,38 @@ def test_a_daemon_with_other_options_is_not_what_is_meant(host: Host) -> None:
     host.write(sync={**SYNC, "options": [*SYNC["options"][:-1], "8"]})
     call("lvs-sync", "lvs_a", "start")
     assert "syncid=8" in host.daemons["master"]
+
+
+@pytest.mark.parametrize(("held", "role"), [("lvs_a", "master"), ("lvs_b", "backup")])
+def test_the_daemon_follows_the_list(host: Host, capsys: pytest.CaptureFixture[str], held: str, role: str) -> None:
+    """heartbeat starts it with a group only: none runs when the VIPs of several active directors come together."""
+    groups = {"lvs_a": [VIP], "lvs_b": [OTHER]}
+    host.write(groups=groups)
+    call("lvs-addresses", held, "start")
+    host.write(groups=groups, sync=SYNC)
+    assert program.main(["lvs_heartbeat.py", "reload"]) == 0
+    assert (list(host.daemons), capsys.readouterr().out) == ([role], f"synchronisation: {role}\n")
+
+    host.write(groups=groups, sync={**SYNC, "options": [*SYNC["options"][:-1], "8"]})
+    assert program.main(["lvs_heartbeat.py", "reload"]) == 0
+    assert "syncid=8" in host.daemons[role]
+
+    capsys.readouterr()
+    host.write(groups=groups)
+    assert program.main(["lvs_heartbeat.py", "reload"]) == 0
+    assert (host.daemons, capsys.readouterr().out) == ({}, "synchronisation: none\n")
+
+
+@pytest.mark.parametrize("there", [["master"], ["master", "backup"]])
+def test_a_list_without_daemons_leaves_those_of_others_alone(host: Host, there: list[str]) -> None:
+    """One that somebody has started, and both that role director has started since we ran one."""
+    if len(there) == 2:
+        host.write(sync=SYNC)
+        call("lvs-sync", "lvs_a", "start")
+    host.daemons = dict.fromkeys(there, "mcast=eth2, syncid=7")
+    host.write()
+    assert program.main(["lvs_heartbeat.py", "reload"]) == 0
+    assert list(host.daemons) == there
 
 
 def test_daemons_that_follow_another_group_or_none_are_left_alone(host: Host) -> None:
