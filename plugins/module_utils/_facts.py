@@ -29,6 +29,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "kernel": os.uname().release,
         "distribution": {key: distribution(root)[key] for key in ("id", "version")},
         "machine": os.uname().machine,
+        "memory": memory(root),
         "min_free_pages": min_free_pages(root),
         "root": os.geteuid() == 0,
         "net_admin": net_admin(root),
@@ -59,6 +60,14 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         missed.append(f"Which policy rules are ours is not known: {error}")
     facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours)
     return facts, missed
+
+
+def memory(root: str) -> int:
+    """Bytes of main memory; 0 if the kernel does not say."""
+    path = os.path.join(root, "proc/meminfo")
+    with contextlib.suppress(OSError), open(path, encoding="ascii") as lines:
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")), 0)
+    return 0
 
 
 def min_free_pages(root: str) -> int:

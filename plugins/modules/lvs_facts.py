@@ -76,6 +76,16 @@ ansible_facts:
           returned: success
           type: str
           sample: x86_64
+        memory:
+          description: The main memory in bytes. V(0) if it is not known.
+          returned: success
+          type: int
+          sample: 1073741824
+        min_free_pages:
+          description: How many free pages the kernel keeps in reserve. V(0) if it is not known.
+          returned: success
+          type: int
+          sample: 11264
         root:
           description: Whether the module ran as root.
           returned: success

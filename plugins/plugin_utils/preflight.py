@@ -11,6 +11,11 @@ from typing import Any
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._network_model import normal_value
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._sysctl_effects import path as sysctl_path
 
+# What ldirectord's processes share, and what each has of its own, one for every service (measured: docs/failover.md).
+LDIRECTORD_SHARED_MIB = 30
+LDIRECTORD_PROCESS_MIB = 3
+MIB = 1 << 20
+
 
 def problems(
     parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Mapping[str, Any]], hosts: Iterable[str]
@@ -42,6 +47,7 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     if "network" in part and not facts["systemd"]:
         found.append("systemd does not run there, so nothing would bring the LVS back after a reboot.")
     found += _marks_of_others(part.get("firewall", {}), facts.get("firewall", {}))
+    found += _short_of_memory(part.get("health") or {}, facts.get("memory", 0))
     for module in part.get("network", {}).get("modules", []):
         if facts["modules"].get(module, "missing") == "missing":
             advice = facts.get("advice", {}).get(module) or "install the kernel package that has it"
@@ -91,6 +97,19 @@ def _marks_of_others(ours: Mapping[str, Any], seen: Mapping[str, Any]) -> list[s
                 " fwmark, or take that rule away."
             )
     return found
+
+
+def _short_of_memory(health: Mapping[str, Any], memory: int) -> list[str]:
+    """Services that ldirectord would check until the kernel ends it for lack of memory, again and again."""
+    services = len(health["services"]) if health.get("backend") == "ldirectord" else 0
+    needed = LDIRECTORD_SHARED_MIB + services * LDIRECTORD_PROCESS_MIB
+    if not memory or not services or needed * MIB < memory:
+        return []
+    return [
+        f"ldirectord checks each of its {services} services by a process of its own, which takes some {needed} MiB; the"
+        f" memory there is {memory // MIB} MiB. Let one service with a fwmark stand for several VIPs and ports, or set"
+        " lvs_health to keepalived or none."
+    ]
 
 
 def wanted_schedulers(services: Any) -> list[str]:

@@ -221,6 +221,13 @@ def test_without_iproute2(tmp_path: Path) -> None:
     assert missed == ["Interfaces and routes are not known: The program ip is not on this host"]
 
 
+def test_memory(tmp_path: Path) -> None:
+    assert _facts.memory(str(tmp_path)) == 0
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal:         248912 kB\nMemFree:           12000 kB\n")
+    assert _facts.memory(str(tmp_path)) == 248912 * 1024
+
+
 def test_reserve_of_memory(tmp_path: Path) -> None:
     assert _facts.min_free_pages(str(tmp_path)) == 0
     reserve = tmp_path / "proc/sys/vm/min_free_kbytes"

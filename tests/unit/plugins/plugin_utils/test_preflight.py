@@ -97,6 +97,23 @@ def test_a_missing_tunnel_module() -> None:
     assert found == ["host rs3: kernel 6.1.0-uml has no ipip; install the kernel package that has it."]
 
 
+@pytest.mark.parametrize(
+    ("health", "memory", "refused"),
+    [
+        ("ldirectord", 61 << 20, False),
+        ("ldirectord", 60 << 20, True),
+        ("ldirectord", 0, False),  # not known
+        ("keepalived", 60 << 20, False),
+    ],
+)
+def test_memory_for_a_process_of_each_service(health: str, memory: int, refused: bool) -> None:
+    parts = plan_of([service(ports=list(range(80, 90)))], variables={"director": {"lvs_health": health}}).parts
+    found = preflight.problems(parts, {"director": facts(LINKS["director"], memory=memory)}, ["director"])
+    assert len(found) == refused, found
+    if refused:
+        assert "each of its 10 services" in found[0] and "memory there is 60 MiB" in found[0]
+
+
 def test_a_client_needs_no_systemd() -> None:
     assert problems("client", systemd=False) == []
 
