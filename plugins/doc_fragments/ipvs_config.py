@@ -138,7 +138,7 @@ options:
             type: dict
             suboptions:
               type:
-                description: Kind of the tunnel. V(gue) and V(gre) need Linux 5.3. The default is V(ipip).
+                description: Kind of the tunnel. V(gue) needs Linux 5.2, V(gre) 5.3. The default is V(ipip).
                 type: str
                 choices: [ipip, gue, gre]
               port:
