@@ -23,7 +23,7 @@ METHODS = {"NAT": "nat", "DR": "dr", "TUN": "tun"}
 FLAGS = ("flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback")
 STATEMENTS = (
     "real_server", "lvs_sched", "lvs_method", "protocol", "family", "ops", "persistence_timeout",
-    "persistence_granularity", "persistence_engine",
+    "persistence_granularity", "persistence_engine", "weight",
 )  # fmt: skip
 DEFAULT_TIMEOUT = 360  # seconds, by keepalived
 # Of health checks and VRRP; the table knows nothing of them.
@@ -31,6 +31,8 @@ CHECKS = (
     "TCP_CHECK", "HTTP_GET", "SSL_GET", "SMTP_CHECK", "DNS_CHECK", "MISC_CHECK", "UDP_CHECK", "PING_CHECK", "BFD_CHECK",
     "FILE_CHECK",
 )  # fmt: skip
+# What stands for other text: services and realservers could be in it.
+ELSEWHERE = ("$", "@", "~", "include")
 NAMES = {"lb_algo": "lvs_sched", "lb_kind": "lvs_method", "ip_family": "family"}
 
 
@@ -42,8 +44,8 @@ def parse(text: str, report: bool = False) -> Any:
         s.words[1]: s for s in top if s.name == "virtual_server_group" and len(s.words) > 1 and s.block is not None
     }
     for statement in top:
-        if statement.name.startswith(("$", "@", "~", "include")):
-            reading.wrong(statement.line, f"{statement.name} is not followed: give the text as keepalived -t dumps it")
+        if statement.name.startswith(ELSEWHERE):
+            _elsewhere(reading, statement)
         elif statement.name == "virtual_server" and statement.block is not None:
             try:
                 _virtual_server(reading, statement, groups)
@@ -54,14 +56,24 @@ def parse(text: str, report: bool = False) -> Any:
     return reading.result(report)
 
 
+def _elsewhere(reading: Reading, statement: Statement) -> None:
+    reading.wrong(statement.line, f"{statement.name} is not followed: write out what it stands for")
+
+
 def _virtual_server(reading: Reading, statement: Statement, groups: dict[str, Statement]) -> None:
     service = _Service()
     for inner in statement.block or ():
-        if not service.take(inner):
+        if inner.name.startswith(ELSEWHERE):
+            _elsewhere(reading, inner)
+        elif not service.take(inner):
             reading.ignore(inner.line, f"{inner.name}: not part of the table")
     if service.persistence:
         service.persistence.setdefault("timeout", DEFAULT_TIMEOUT)
-    for name in _names(statement, groups, service.protocol, service.family):
+    if not service.protocol:
+        service.protocol = "udp"  # keepalived says so, too
+        if "fwmark" not in statement.words:
+            reading.ignore(statement.line, "no protocol is stated, so it is udp")
+    for name in _names(statement, groups, service.protocol, service.family or _first_family(service.servers)):
         key = tuple(name.values())
         if key in reading.services:
             raise WrongError(f"{' '.join(map(str, key))} is there twice")
@@ -71,7 +83,7 @@ def _virtual_server(reading: Reading, statement: Statement, groups: dict[str, St
             "scheduler_flags": service.flags,
             "one_packet": service.one_packet,
             "persistence": service.persistence or None,
-            "realservers": [_real_server(reading, server, service.method, name) for server in service.servers],
+            "realservers": [_real_server(reading, server, service, name) for server in service.servers],
         }
 
 
@@ -79,10 +91,11 @@ def _virtual_server(reading: Reading, statement: Statement, groups: dict[str, St
 class _Service:
     """What stands in one virtual_server block, with keepalived's defaults."""
 
-    protocol: str = "tcp"
-    family: str = "ipv4"
+    protocol: str = ""
+    family: str = ""  # of a fwmark; that of its realservers where it is not stated
     scheduler: str = "wlc"
     one_packet: bool = False
+    weight: int = 1  # of realservers that state none
     method: dict[str, Any] = field(default_factory=lambda: {"forwarding": "nat"})
     flags: list[str] = field(default_factory=list)
     persistence: dict[str, Any] = field(default_factory=dict)
@@ -119,6 +132,9 @@ class _Service:
     def _ops(self, _statement: Statement, _value: str) -> None:
         self.one_packet = True
 
+    def _weight(self, _statement: Statement, value: str) -> None:
+        self.weight = number(value, "weight")
+
     def _persistence_timeout(self, _statement: Statement, value: str) -> None:
         self.persistence["timeout"] = number(value, "persistence_timeout") if value else DEFAULT_TIMEOUT
 
@@ -127,6 +143,10 @@ class _Service:
 
     def _persistence_engine(self, _statement: Statement, value: str) -> None:
         self.persistence["engine"] = value
+
+
+def _first_family(servers: list[Statement]) -> str:
+    return "ipv6" if any(":" in word for server in servers[:1] for word in server.words[1:2]) else "ipv4"
 
 
 def _names(statement: Statement, groups: dict[str, Statement], protocol: str, family: str) -> list[dict[str, Any]]:
@@ -172,13 +192,11 @@ def _method(statement: Statement) -> dict[str, Any]:
     return method
 
 
-def _real_server(
-    reading: Reading, server: Statement, method: dict[str, Any], service: dict[str, Any]
-) -> dict[str, Any]:
+def _real_server(reading: Reading, server: Statement, shared: _Service, service: dict[str, Any]) -> dict[str, Any]:
     words = server.words[1:]
     if not words or not is_address(words[0]):
         raise WrongError(f"line {server.line}: {' '.join(words)!r} names no real server")
-    record: dict[str, Any] = {"address": words[0], **method, "weight": 1}
+    record: dict[str, Any] = {"address": words[0], **shared.method, "weight": shared.weight}
     if len(words) > 1:
         record["port"] = port_number(words[1], service.get("protocol", "tcp"))
     for inner in server.block or ():
@@ -192,6 +210,8 @@ def _real_server(
         elif NAMES.get(inner.name, inner.name) == "lvs_method":
             record.pop("tunnel", None)
             record.update(_method(inner))
+        elif inner.name.startswith(ELSEWHERE):
+            _elsewhere(reading, inner)
         else:
             what = "a health check" if inner.name in CHECKS else "not part of the table"
             reading.ignore(inner.line, f"{inner.name}: {what}")

@@ -150,12 +150,16 @@ def blocks(text: str, comments: str) -> list[Statement]:
         words: list[str] = []
         for word in [*_words(content, comments), "\n"]:
             if word == "{":
+                last = open_blocks[-1][-1] if open_blocks[-1] else None
                 if len(open_blocks) > MAX_DEPTH:
                     raise LvsError(
                         f"The text cannot be read: line {line}: more than {MAX_DEPTH} blocks inside each other."
                     )
                 inner: list[Statement] = []
-                open_blocks[-1].append(Statement(line, words or [""], inner))
+                if not words and last is not None and last.block is None:
+                    last.block = inner  # a brace on the line after its name
+                else:
+                    open_blocks[-1].append(Statement(line, words or [""], inner))
                 open_blocks.append(inner)
                 words = []
             elif word in ("}", "\n"):

@@ -198,6 +198,36 @@ def test_keepalived() -> None:
     assert "line 17: HTTP_GET: a health check" in result["ignored"]
 
 
+def test_what_keepalived_means_by_what_is_not_said() -> None:
+    """udp, the weight of the virtual server, the family of a mark's realservers; a brace may have its own line."""
+    text = """
+virtual_server 10.0.0.1 53
+{
+    lvs_method DR
+    weight 7
+    real_server 10.0.0.2 53
+    {
+        weight 5
+    }
+    real_server 10.0.0.3 53 {
+    }
+}
+virtual_server fwmark 3 {
+    real_server 2001:db8::2 8080 {
+    }
+}
+"""
+    result = keepalived_text.parse(text, report=True)
+    assert lines(result["config"]) == [
+        "-A -u 10.0.0.1:53 -s wlc",
+        "-a -u 10.0.0.1:53 -r 10.0.0.2:53 -g -w 5",
+        "-a -u 10.0.0.1:53 -r 10.0.0.3:53 -g -w 7",
+        "-A -f 3 -6 -s wlc",
+        "-a -f 3 -6 -r [2001:db8::2]:8080 -m -w 1",
+    ]
+    assert result["ignored"] == ["line 2: no protocol is stated, so it is udp"]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -209,6 +239,8 @@ def test_keepalived() -> None:
         ("virtual_server www 80 {\n}", "names no virtual server"),
         ("virtual_server 10.0.0.1 80 {\nlvs_method FAST\n}", "is none of NAT, DR, TUN"),
         ("{" * 40, "more than 32 blocks"),
+        ("virtual_server 10.0.0.1 80 {\ninclude rs.conf\n}", "line 2: include is not followed"),
+        ("virtual_server 10.0.0.1 80 {\nreal_server 10.0.0.2 80 {\n@main weight 3\n}\n}", "line 3: @main is not"),
     ],
 )
 def test_what_keepalived_would_not_take(text: str, why: str) -> None:
