@@ -40,9 +40,7 @@ class ActionModule(ActionBase):
         while True:
             remaining = int(end - time.monotonic())
             last = remaining <= SLICE
-            part = {**arguments, "timeout": max(1, remaining)} if last else {
-                **arguments, "timeout": SLICE, "on_timeout": "keep"
-            }  # fmt: skip
+            part = {**arguments, "slice": {"waited": timeout - max(1, remaining), "at_most": SLICE}}
             results.append(self._execute_module(module_args=part, task_vars=task_vars))
             if last or results[-1].get("failed") or results[-1].get("finished"):
                 return _together(results)
@@ -108,10 +106,39 @@ def _together(results: list[dict[str, Any]]) -> dict[str, Any]:
     result = {**last, "changed": any(entry.get("changed") for entry in results)}
     result["commands"] = [command for entry in results for command in entry.get("commands", ())]
     result["waited"] = round(sum(entry.get("waited", 0) for entry in results), 1)
-    first = next((entry for entry in results if entry.get("commands")), last)
-    final = next((entry for entry in reversed(results) if entry.get("commands")), last)
-    if "before" in first and "after" in final:
-        result.update(before=first["before"], after=final["after"])
-        if "diff" in first and "diff" in final:
-            result["diff"] = {**final["diff"], "before": first["diff"]["before"]}
+    changing = [entry for entry in results if "before" in entry and "after" in entry]
+    before, after = _span([(_by_name(entry["before"]), _by_name(entry["after"])) for entry in changing])
+    if changing:
+        result.update(before=before, after=after)
+    diffs = [entry["diff"] for entry in changing if "diff" in entry]
+    if diffs:
+        old, new = _span([(_by_rule(diff["before"]), _by_rule(diff["after"])) for diff in diffs])
+        result["diff"] = {**diffs[-1], "before": "".join(old), "after": "".join(new)}
     return result
+
+
+def _span(steps: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> tuple[list[Any], list[Any]]:
+    """From how each service was first to how it was last; a step tells of those only that it changed."""
+    first: dict[Any, Any] = {}
+    last: dict[Any, Any] = {}
+    for before, after in steps:
+        for name in [*before, *(name for name in after if name not in before)]:
+            first.setdefault(name, before.get(name))
+            last[name] = after.get(name)
+    return [one for one in first.values() if one is not None], [one for one in last.values() if one is not None]
+
+
+def _by_name(config: list[dict[str, Any]]) -> dict[Any, dict[str, Any]]:
+    names = ("protocol", "address", "port", "fwmark", "family")
+    return {tuple(service.get(name) for name in names): service for service in config}
+
+
+def _by_rule(rules: str) -> dict[str, str]:
+    """The lines for ipvsadm -R of each service, by what names it."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in rules.splitlines(keepends=True):
+        if line.startswith("-A "):
+            name = line.partition(" -s ")[0]
+        found[name] = found.get(name, "") + line
+    return found

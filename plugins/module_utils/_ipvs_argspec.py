@@ -83,6 +83,7 @@ DRAIN: dict[str, Any] = {
     },
     "state": {"type": "str", "choices": ["drained", "restored"], "default": "drained"},
     "timeout": {"type": "int", "default": 60},
+    "slice": {"type": "dict", "options": {"waited": {"type": "int", "default": 0}, "at_most": {"type": "int"}}},
     "wait_for": {
         "type": "list",
         "elements": "str",

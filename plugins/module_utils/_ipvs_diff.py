@@ -123,6 +123,9 @@ def target(wanted: list[WantedService], have: Table, state: str, ours: Callable[
             for text in service_mistakes(record):
                 if text not in old:
                     mistakes.add(where, text)
+        for doubt in service.doubts:
+            if doubt.text not in _faults(entry, doubt.place):
+                mistakes.add(doubt.where, doubt.text)
         result[service.key] = Entry(record, destinations)
     mistakes.raise_any()
     return result
@@ -136,6 +139,15 @@ def touched(
     if state == OVERRIDDEN:
         keys.update((entry.service.key, None) for entry in model.ordered(have) if ours(entry.service.key))
     return list(keys)
+
+
+def _faults(entry: Entry | None, place: DestinationKey | None) -> list[str]:
+    """What is wrong with a record that the kernel has: some other program wrote it."""
+    if entry is None or (place is not None and place not in entry.destinations):
+        return []
+    if place is None:
+        return service_mistakes(entry.service)
+    return destination_mistakes(entry.service.key, entry.destinations[place])
 
 
 def _demand(wanted: list[WantedService], have: Table) -> None:

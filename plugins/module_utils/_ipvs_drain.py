@@ -12,7 +12,7 @@ from . import _ipvs_drained as drained
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
-from ._ipvs_diff import DETACHED, MERGED
+from ._ipvs_diff import DETACHED, MERGED, Operation
 from ._ipvs_input import (
     Mistake,
     Mistakes,
@@ -24,7 +24,7 @@ from ._ipvs_input import (
 )
 from ._ipvs_kernel import KernelTable
 from ._ipvs_model import Connections, Destination, DestinationKey, ServiceKey, Table
-from ._ipvs_reconcile import POLL_SECONDS, Environment, Request, reconcile, report, run, saved_services
+from ._ipvs_reconcile import POLL_SECONDS, Environment, Outcome, Request, reconciled, report, run, saved_services
 from ._kernel_modules import KernelModules
 
 DRAINED, RESTORED = "drained", "restored"
@@ -42,6 +42,8 @@ class Wish(NamedTuple):
     state: str = DRAINED
     restrict: list[dict[str, Any]] | None = None
     timeout: float = 60
+    waited: float = 0  # of `timeout`, by earlier calls
+    at_once: float | None = None  # how much of it this call waits at most
     wait_for: tuple[str, ...] = ("active",)
     then: str = KEEP
     on_timeout: str = FAIL
@@ -96,7 +98,8 @@ class _Run:
         self._wanted = parse_realservers(wish.realservers)
         self._restrictions = parse_restrict(wish.restrict)
         _check_numbers(wish)
-        self._reports: list[dict[str, Any]] = []
+        self._outcomes: list[Outcome] = []
+        self._changed = False
         self._counted: dict[tuple[ServiceKey, DestinationKey], Connections] = {}
         self._weights: dict[tuple[ServiceKey, DestinationKey], int] = {}
         self._started = environment.clock()
@@ -173,14 +176,13 @@ class _Run:
         }
         known = {place: memory[place]._replace(now=0) for place in found.places if place in memory}
         # First: whatever happens later, the weight is known.
-        self._remember({**memory, **known, **new}, memory)
-        self._set(found, dict.fromkeys(found.places, 0))
-        self._reports[-1]["changed"] |= bool(new)
+        self._remembering({**memory, **known, **new}, memory, found, dict.fromkeys(found.places, 0))
+        self._changed |= bool(new)
 
     def _goal(self, found: Found, memory: drained.Memory) -> dict[tuple[ServiceKey, DestinationKey], int]:
         """The weights that are to be given back."""
         goal: dict[tuple[ServiceKey, DestinationKey], int] = {}
-        lost = []
+        lost: list[str] = []
         for place in found.places:
             if self._wish.weight is not None:
                 goal[place] = self._wish.weight
@@ -188,11 +190,13 @@ class _Run:
                 goal[place] = memory[place].weight
             elif not found.record(place).weight:
                 lost.append(_name(place))
-        if lost:
+        if lost and len(lost) == len(found.places):
             raise LvsError(
                 f"No weight is remembered for {_some(lost)}, and it has weight 0; nothing was changed. "
                 "State the weight that it is to get."
             )
+        if lost:  # an earlier run has given the others theirs
+            self._notes.append(f"No weight is remembered for {_some(lost)}, which keeps weight 0.")
         return goal
 
     def _give_weight(self, found: Found) -> None:
@@ -216,8 +220,8 @@ class _Run:
                 self._step(found, weights, last)
             if not last and left and not self._wish.check:
                 self._environment.sleep(self._wish.interval)
-        if self._reports and self._finished:
-            self._reports[-1]["changed"] |= any(place in memory for place in goal)
+        if self._outcomes and self._finished:
+            self._changed |= any(place in memory for place in goal)
 
     def _step(self, found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int], last: bool) -> None:
         memory = drained.load(self._environment.memory())
@@ -225,8 +229,24 @@ class _Run:
             self._set(found, weights)
             self._remember({place: entry for place, entry in memory.items() if place not in weights}, memory)
         else:  # other runs leave it at this weight
-            self._remember({p: entry._replace(now=weights.get(p, entry.now)) for p, entry in memory.items()}, memory)
+            now = {place: entry._replace(now=weights.get(place, entry.now)) for place, entry in memory.items()}
+            self._remembering(now, memory, found, weights)
+
+    def _remembering(
+        self,
+        memory: drained.Memory,
+        before: drained.Memory,
+        found: Found,
+        weights: dict[tuple[ServiceKey, DestinationKey], int],
+    ) -> None:
+        """Set the weights and remember this; a change that did not stay is not remembered."""
+        self._remember(memory, before)
+        try:
             self._set(found, weights)
+        except LvsError as exc:
+            if exc.details.get("rolled_back", True):
+                self._remember(before, memory)
+            raise
 
     def _remember(self, memory: drained.Memory, before: drained.Memory) -> None:
         if memory != before and not self._wish.check:
@@ -235,14 +255,19 @@ class _Run:
     def _set(self, found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int]) -> None:
         wanted = _only_weights(found, weights)
         request = Request(wanted, MERGED, lambda key: False, check=self._wish.check, holds=False)
-        self._reports.append(report(run(request, self._environment), full=False))
+        outcome = run(request, self._environment)
+        if self._wish.check:  # where the kernel does not have what the step before would have written
+            new = [op for op in outcome.operations if self._weights.get(_place(op)) != weights.get(_place(op))]
+            outcome = outcome._replace(operations=new)
+        self._outcomes.append(outcome)
         self._weights.update(weights)
 
     # ---- waiting
 
     def _wait(self, found: Found) -> bool:
         """Until nothing that is waited for is seen twice in a row: a connection may show up late."""
-        deadline = self._started + self._wish.timeout
+        seconds = max(0.0, self._wish.timeout - self._wish.waited)
+        deadline = self._started + (seconds if self._wish.at_once is None else min(seconds, self._wish.at_once))
         quiet = 0
         while True:
             self._counted = self._count(found)
@@ -279,7 +304,8 @@ class _Run:
     def _leave(self, found: Found) -> bool:
         """What comes after waiting; whether the realservers are gone."""
         wish = self._wish
-        action = wish.then if self._finished else wish.on_timeout
+        over = wish.at_once is None or wish.waited + wish.at_once >= wish.timeout
+        action = wish.then if self._finished else wish.on_timeout if over else KEEP
         if action == FAIL and not wish.timeout:
             action = KEEP  # nobody waited, so no time is over
         if action == FAIL and not wish.check:
@@ -301,10 +327,8 @@ class _Run:
             }
             for key in dict.fromkeys(owner for owner, _place in places)
         ]
-        result = reconcile(
-            config, DETACHED, restrict=[], save=wish.save, check=wish.check, environment=self._environment
-        )
-        self._reports.append(result)
+        outcome = reconciled(config, DETACHED, save=wish.save, check=wish.check, environment=self._environment)
+        self._outcomes.append(outcome)
         return True
 
     def _elsewhere(self) -> list[tuple[ServiceKey, DestinationKey]]:
@@ -319,15 +343,11 @@ class _Run:
     # ---- results
 
     def _merged(self, found: Found, waited: float, gone: bool) -> dict[str, Any]:
-        reports = self._reports or [report_of_nothing()]
-        changing = [entry for entry in reports if entry["commands"]] or reports[-1:]
+        result = report(_as_one(self._outcomes), full=False)
         return {
-            "changed": any(entry["changed"] for entry in reports),
-            "before": changing[0]["before"],
-            "after": changing[-1]["after"],
-            "commands": [command for entry in reports for command in entry["commands"]],
-            "diff": {**changing[-1]["diff"], "before": changing[0]["diff"]["before"]},
-            "notes": self._notes + [note for entry in reports for note in entry["notes"]],
+            "changed": result["changed"] or self._changed,
+            **{name: result[name] for name in ("before", "after", "commands", "diff")},
+            "notes": self._notes + result["notes"],
             "realservers": self._rows(found, gone),
             "finished": self._finished,
             "waited": round(waited, 1),
@@ -351,12 +371,26 @@ class _Run:
         return rows
 
 
-def report_of_nothing() -> dict[str, Any]:
-    """The results where nothing had to be looked at."""
-    return {
-        "changed": False, "before": [], "after": [], "commands": [], "notes": [],
-        "diff": {"before": "", "after": ""},
-    }  # fmt: skip
+def _as_one(outcomes: list[Outcome]) -> Outcome:
+    """From how each service was found first to how it was left last."""
+    one = Outcome({}, {}, [], [], {}, [], {})
+    for outcome in outcomes:
+        for key in outcome.keys:
+            if key not in one.keys:
+                one.keys.append(key)
+                one.before.update({key: outcome.before[key]} if key in outcome.before else {})
+            one.after.pop(key, None)
+            one.after.update({key: outcome.after[key]} if key in outcome.after else {})
+        one.operations.extend(outcome.operations)
+        one.notes.extend(outcome.notes)
+    return one._replace(
+        remembered=any(outcome.remembered for outcome in outcomes), saved=any(outcome.saved for outcome in outcomes)
+    )
+
+
+def _place(operation: Operation) -> tuple[ServiceKey, DestinationKey]:
+    assert operation.destination is not None, "only weights are written here"
+    return operation.service.key, operation.destination.key
 
 
 def _only_weights(found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int]) -> list[WantedService]:
@@ -395,6 +429,8 @@ def _check_numbers(wish: Wish) -> None:
     mistakes = Mistakes()
     checks: list[tuple[str, Any, int, int]] = [
         ("timeout", wish.timeout, 0, MAX_SECONDS),
+        ("slice.waited", wish.waited, 0, MAX_SECONDS),
+        ("slice.at_most", 0 if wish.at_once is None else wish.at_once, 0, MAX_SECONDS),
         ("ramp.steps", wish.steps, 1, MAX_STEPS),
         ("ramp.interval", wish.interval, 0, MAX_SECONDS),
     ]

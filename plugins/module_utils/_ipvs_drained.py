@@ -97,7 +97,13 @@ def hold(want: Table, wanted: list[WantedService], memory: Memory, keep: bool) -
                 continue
             held[place] = destination._replace(weight=memory[service.key, place].now)
             said = stated.get(place)
-            if said is not None and not said.keep_weight and ("weight" in said.stated or not keep):
+            # One that states what it has at the moment repeats what it has read.
+            if (
+                said is not None
+                and not said.keep_weight
+                and said.plain.weight != memory[service.key, place].now
+                and ("weight" in said.stated or not keep)
+            ):
                 remembered[service.key, place] = remembered[service.key, place]._replace(weight=said.plain.weight)
         if held:
             table[service.key] = entry._replace(destinations={**entry.destinations, **held})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from socket import AF_INET, AF_INET6, inet_pton
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, NamedTuple
 
 from . import _ipvs_model as model
 from ._errors import LvsError
@@ -23,6 +23,7 @@ SCHEDULER_NAME = re.compile(r"[a-z0-9_]{1,15}", re.ASCII)
 SERVICE_OPTIONS = frozenset(
     "protocol address port fwmark family scheduler scheduler_flags persistence one_packet realservers pool".split()
 )
+NAMES = frozenset("protocol address port fwmark family".split())
 REALSERVER_OPTIONS = frozenset("address port forwarding weight upper_threshold lower_threshold tunnel".split())
 PERSISTENCE_OPTIONS = frozenset("timeout netmask engine".split())
 TUNNEL_OPTIONS = frozenset("type port checksum".split())
@@ -42,6 +43,14 @@ class WantedDestination(NamedTuple):
         return self.plain[:3]
 
 
+class Doubt(NamedTuple):
+    """What is wrong with a whole record, unless the kernel has one with the same fault; no place means the service."""
+
+    place: DestinationKey | None
+    where: str
+    text: str
+
+
 class WantedService(NamedTuple):
     """A service as stated, the same way. ``destinations`` is None where realservers were not mentioned.
 
@@ -55,19 +64,20 @@ class WantedService(NamedTuple):
     plain_destinations: dict[DestinationKey, Destination]
     keep_weights: dict[DestinationKey, Destination]
     position: int
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def key(self) -> ServiceKey:
         return self.plain[:5]
 
 
-# The realservers as stated, as records with defaults, and those whose weight stays what it is.
-_Pool = Tuple[Optional[List[WantedDestination]], Dict[DestinationKey, Destination], Dict[DestinationKey, Destination]]
+class _Pool(NamedTuple):
+    """Realservers as stated, as records with defaults, those whose weight stays what it is, and doubts about them."""
 
-
-def _as_pool(destinations: list[WantedDestination]) -> _Pool:
-    complete = {destination.key: destination.plain for destination in destinations}
-    return destinations, complete, {entry.key: entry.plain for entry in destinations if entry.keep_weight}
+    destinations: list[WantedDestination] | None
+    complete: dict[DestinationKey, Destination]
+    keep_weights: dict[DestinationKey, Destination]
+    doubts: tuple[Doubt, ...]
 
 
 class Restriction(NamedTuple):
@@ -269,6 +279,10 @@ def destination_mistakes(service: ServiceKey, destination: Destination) -> list[
         found.append("tunnel is for forwarding tun only")
     if destination.tunnel_type == model.TUNNELS["gue"] and not destination.tunnel_port:
         found.append("a gue tunnel needs a port")
+    if destination.tunnel_type != model.TUNNELS["gue"] and destination.tunnel_port:
+        found.append("a tunnel port is for type gue only")
+    if destination.tunnel_type == model.TUNNELS["ipip"] and destination.tunnel_flags:
+        found.append("an ipip tunnel has no checksum")
     return found
 
 
@@ -286,6 +300,7 @@ class _Parser:
         self.keep = keep  # unstated fields keep the kernel's value: a record cannot be judged before it is known
         self.judge = judge
         self.mistakes = Mistakes()
+        self.doubts: list[Doubt] = []
         self._addresses: dict[Any, tuple[int, bytes]] = {}
         self._pools = self._named_pools(pools)
         # What a pool means depends on family, port and being a mark alone: read once, shared by all.
@@ -300,6 +315,10 @@ class _Parser:
             if not isinstance(entries, (list, tuple)):
                 self.mistakes.add(f"pools.{name}", "is not a list of realservers")
         return {str(name): entries for name, entries in pools.items() if isinstance(entries, (list, tuple))}
+
+    def _doubt(self, *what: Any) -> Doubt:
+        self.doubts.append(Doubt(*what))
+        return self.doubts[-1]
 
     def attempt(self, where: str, parse: Callable[..., Any], *arguments: Any) -> Any:
         """The parsed value, or None after noting the mistake."""
@@ -369,17 +388,17 @@ class _Parser:
         if flags & model.PERSISTENT:
             plain = plain._replace(timeout=model.DEFAULT_TIMEOUT)
         plain = plain._replace(**stated)
+        doubts: list[Doubt] = []
         if self.judge and not self.keep:
-            for text in service_mistakes(plain):
-                self.mistakes.add(where, text)
-        pool: _Pool = (None, {}, {})
+            doubts = [self._doubt(None, where, text) for text in service_mistakes(plain)]
+        pool = _Pool(None, {}, {}, ())
         if "pool" in entry:
             if "realservers" in entry:
                 raise Mistake("has both realservers and a pool; name one of them")
             pool = self._pool(entry["pool"], key)
         elif "realservers" in entry:
-            pool = _as_pool(self._destinations(where, key, entry["realservers"]))
-        return WantedService(plain, stated, (meant, flags), *pool, index)
+            pool = self._destinations(where, key, entry["realservers"])
+        return WantedService(plain, stated, (meant, flags), *pool[:3], index, (*doubts, *pool.doubts))
 
     def _pool(self, name: Any, service: ServiceKey) -> _Pool:
         entries = self._pools.get(name) if isinstance(name, str) else None
@@ -388,7 +407,7 @@ class _Parser:
         place = (name, service[0], service[3], bool(service[4]))
         known = self._read_pools.get(place)
         if known is None:
-            known = self._read_pools[place] = _as_pool(self._destinations(f"pools.{name}", service, entries))
+            known = self._read_pools[place] = self._destinations(f"pools.{name}", service, entries)
         return known
 
     def _service_key(self, entry: dict[str, Any]) -> ServiceKey:
@@ -439,11 +458,12 @@ class _Parser:
             stated["engine"] = "" if entry["engine"] == "none" else parse_name(entry["engine"], "persistence engine")
         return stated
 
-    def _destinations(self, where: str, service: ServiceKey, entries: Any) -> list[WantedDestination]:
+    def _destinations(self, where: str, service: ServiceKey, entries: Any) -> _Pool:
         if not isinstance(entries, (list, tuple)):
             self.mistakes.add(f"{where}.realservers", "is not a list")
-            return []
+            return _Pool([], {}, {}, ())
         wanted: list[WantedDestination] = []
+        doubts: list[Doubt] = []
         first: dict[DestinationKey, int] = {}
 
         def place(index: int) -> str:
@@ -460,10 +480,11 @@ class _Parser:
                 continue
             first[key] = index
             wanted.append(destination)
-            if self.judge and (not self.keep or "forwarding" in destination.stated):
+            if self.judge and not self.keep:
                 for text in destination_mistakes(service, destination.plain):
-                    self.mistakes.add(place(index), text)
-        return wanted
+                    doubts.append(self._doubt(key, place(index), text))
+        complete = {destination.key: destination.plain for destination in wanted}
+        return _Pool(wanted, complete, {one.key: one.plain for one in wanted if one.keep_weight}, tuple(doubts))
 
     def _destination(self, service: ServiceKey, index: int, entry: Any) -> WantedDestination:
         _only(entry, REALSERVER_OPTIONS, "a realserver")
@@ -481,27 +502,44 @@ class _Parser:
             stated["weight"] = parse_integer(weight, 0, MAX_WEIGHT, "weight")
         for name in ("upper_threshold", "lower_threshold"):
             if get(name) is not None:
-                stated[name] = parse_integer(entry[name], 0, MAX_THRESHOLD, name)
+                stated[name] = parse_integer(entry[name], 0, MAX_THRESHOLD if self.judge else 0xFFFFFFFF, name)
         if get("tunnel") is not None:
             stated.update(self._tunnel(entry["tunnel"]))
             if not self.keep and stated.get("forwarding") != model.TUN:
                 raise Mistake("tunnel is for forwarding tun only")
         return WantedDestination(Destination(family, packed, port, **stated), stated, keep_weight, index)
 
-    @staticmethod
-    def _tunnel(entry: Any) -> dict[str, Any]:
+    def _tunnel(self, entry: Any) -> dict[str, Any]:
         _only(entry, TUNNEL_OPTIONS, "tunnel")
-        kind = parse_choice(entry.get("type") or "ipip", model.TUNNELS, "tunnel type")
-        stated = {"tunnel_type": kind, "tunnel_port": 0, "tunnel_flags": 0}
+        stated: dict[str, Any] = {}
+        if entry.get("type") is not None or not self.keep:
+            kind = parse_choice(entry.get("type") or "ipip", model.TUNNELS, "tunnel type")
+            stated["tunnel_type"] = kind
+            # What the kernel has of a tunnel of another type does not stay with this one.
+            if kind != model.TUNNELS["gue"] or not self.keep:
+                stated["tunnel_port"] = 0
+            if kind == model.TUNNELS["ipip"] or not self.keep:
+                stated["tunnel_flags"] = 0
         if entry.get("port") is not None:
             stated["tunnel_port"] = parse_integer(entry["port"], 1, 65535, "tunnel port")
-            if kind != model.TUNNELS["gue"]:
-                raise Mistake("a tunnel port is for type gue only")
         if entry.get("checksum") is not None:
             stated["tunnel_flags"] = parse_choice(entry["checksum"], model.CHECKSUMS, "tunnel checksum")
-            if stated["tunnel_flags"] and kind == model.TUNNELS["ipip"]:
-                raise Mistake("an ipip tunnel has no checksum")
         return stated
+
+
+def names_only(config: Any, realservers: bool) -> Any:
+    """The config without all that does not name services, or their realservers; what is no list stays for `parse`."""
+
+    def only(entry: Any, options: frozenset[str]) -> Any:
+        return {key: value for key, value in entry.items() if key in options} if isinstance(entry, dict) else entry
+
+    if not isinstance(config, (list, tuple)):
+        return config
+    named = [only(entry, NAMES | {"realservers"} if realservers else NAMES) for entry in config]
+    for entry in named:
+        if isinstance(entry, dict) and isinstance(entry.get("realservers"), (list, tuple)):
+            entry["realservers"] = [only(one, frozenset({"address", "port"})) for one in entry["realservers"]]
+    return named
 
 
 def parse(
@@ -523,6 +561,9 @@ def parse(
                     f"config[{service.position}]",
                     f"{model.describe_service(service.key)} matches no entry of restrict, so it is not ours to change",
                 )
+    if parser.mistakes.texts:
+        for doubt in parser.doubts:
+            parser.mistakes.add(doubt.where, doubt.text)
     parser.mistakes.raise_any()
     return wanted, restrictions
 

@@ -36,7 +36,7 @@ from ._ipvs_diff import (
     touched,
 )
 from ._ipvs_guard import Guard, parse_guard
-from ._ipvs_input import Restriction, WantedService, parse, parse_restrict
+from ._ipvs_input import Restriction, WantedService, names_only, parse, parse_restrict
 from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable, Unloaded
 from ._ipvs_lock import Lock
 from ._ipvs_model import Connections, DestinationKey, ServiceKey, Table
@@ -105,6 +105,7 @@ class Outcome(NamedTuple):
     notes: list[str]
     want: Table  # what the saved table is to hold: with the weights that drained realservers get back
     remembered: bool = False  # whether the memory of drained realservers changed
+    saved: bool = False  # whether the saved table changed
 
 
 def reconcile(
@@ -126,6 +127,28 @@ def reconcile(
 
     Without ``judge`` the config is what a kernel had, and is not asked whether it makes sense.
     """
+    outcome = reconciled(
+        config, state, restrict, save, drain_timeout, allow_empty, full, check, environment, pools, src, guard, judge
+    )
+    return report(outcome, full)
+
+
+def reconciled(
+    config: list[dict[str, Any]] | None,
+    state: str = MERGED,
+    restrict: list[dict[str, Any]] | None = None,
+    save: str | None = None,
+    drain_timeout: float = 0,
+    allow_empty: bool = False,
+    full: bool = False,
+    check: bool = False,
+    environment: Environment | None = None,
+    pools: dict[str, Any] | None = None,
+    src: str | None = None,
+    guard: dict[str, Any] | None = None,
+    judge: bool = True,
+) -> Outcome:
+    """The same, before it becomes the module's results."""
     if src is not None:
         source = saved_table.load(src)
         if source is None:
@@ -136,6 +159,8 @@ def reconcile(
         raise LvsError(f"state {state!r} is none of {', '.join(STATES)}.")
     if drain_timeout < 0:
         raise LvsError(f"drain_timeout {drain_timeout} is negative; it is a number of seconds.")
+    if state in (DELETED, DETACHED):
+        config = names_only(config, realservers=state == DETACHED)
     wanted, restrictions = parse(config, restrict, state in KEEPING, pools, judge)
     if state == OVERRIDDEN and not wanted and not allow_empty:
         raise LvsError(
@@ -150,15 +175,12 @@ def reconcile(
         # An empty `restrict` is no word for everything: it may be the empty result of a template.
         ours = _ownership(restrictions, saved, everything=restrict is None and not save)
         outcome = run(Request(wanted, state, ours, drain_timeout, full, check, limits), environment)
-        result = report(outcome, full)
         if save:
             content = _content_to_save(outcome.want, saved, wanted, state)
             if _save(save, previous, restrict, content, check):
-                result["changed"] = True
-                result["notes"].append(
-                    f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}."
-                )
-    return result
+                outcome.notes.append(f"{save} {'would be' if check else 'was'} {'written' if content else 'removed'}.")
+                outcome = outcome._replace(saved=True)
+    return outcome
 
 
 def restore(path: str, environment: Environment | None = None) -> dict[str, Any]:
@@ -261,7 +283,7 @@ def report(outcome: Outcome, full: bool) -> dict[str, Any]:
     changed_before = {key: before[key] for key in keys if key in before}
     changed_after = {key: after[key] for key in keys if key in after}
     return {
-        "changed": bool(outcome.operations) or outcome.remembered,
+        "changed": bool(outcome.operations) or outcome.remembered or outcome.saved,
         "before": model.table_config(before if full else changed_before),
         "after": model.table_config(after if full else changed_after),
         "commands": [
@@ -520,7 +542,9 @@ class _Writer:
                 return
             with self._environment.lock.released():
                 self._environment.sleep(pause)
-            self._table.apply(edits)
+            # Another run may have written them meanwhile: what they have now is written again.
+            now = self._table.read(dict.fromkeys(operation.service.key for operation in edits))
+            self._table.apply([again for edit in edits if (again := _same_again(edit, now)) is not None])
 
     def _apply(self, operations: list[Operation]) -> list[Failure]:
         self.done += operations
@@ -587,6 +611,17 @@ class _Writer:
             rolled_back=not remaining and not trouble,
             rollback_commands=[operation.command() for operation in remaining],
         )
+
+
+def _same_again(edit: Operation, now: Table) -> Operation | None:
+    """The realserver of an edit as it is now; None if it is gone, or has yet another method."""
+    entry = now.get(edit.service.key)
+    if entry is None or edit.destination is None:
+        return None
+    record = entry.destinations.get(edit.destination.key)
+    if record is None or record.forwarding != edit.destination.forwarding:
+        return None
+    return edit._replace(service=entry.service, destination=record)
 
 
 def _passing(failure: Failure) -> bool:

@@ -189,7 +189,11 @@ def _parse_daemon(entry: Any, state: str) -> tuple[str, dict[str, Any]]:
     interface = entry.get("interface")
     if interface is None:
         raise Mistake("interface missing")
-    if not isinstance(interface, str) or not 1 <= len(interface) <= INTERFACE_LENGTH or set(interface) & set("/ \n\t"):
+    if (
+        not isinstance(interface, str)
+        or not 1 <= len(interface) <= INTERFACE_LENGTH
+        or set(interface) & set("/ \n\t\0")
+    ):
         raise Mistake(f"interface {interface!r} is no name of an interface")
     fields["interface"] = interface
     if entry.get("group") is not None:
@@ -223,8 +227,8 @@ def _goal(before: dict[str, Daemon], wanted: dict[str, dict[str, Any]], state: s
     for role, fields in wanted.items():
         have = before.get(role)
         goal = have._replace(**fields) if have is not None else Daemon(role, **fields)
-        if have is not None and (":" in have.group) != (":" in goal.group):
-            # The kernel's choice depends on the family: the old length may not fit into one packet of the other.
+        if have is not None and (have.interface, ":" in have.group) != (goal.interface, ":" in goal.group):
+            # The kernel's choice depends on both: the old length may not fit into one packet of the other.
             goal = goal._replace(maxlen=fields.get("maxlen", 0))
         result[role] = goal
     return result

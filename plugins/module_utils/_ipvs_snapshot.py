@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from . import _ipvs_drained as drained
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
@@ -16,7 +17,7 @@ from ._ipvs_interface import trouble
 from ._ipvs_kernel import KernelTable
 from ._ipvs_model import Table
 from ._ipvs_reconcile import Environment, reconcile
-from ._ipvs_settings import Daemon, daemon_config, read_settings, timeouts_config
+from ._ipvs_settings import Daemon, Settings, daemon_config, read_settings, timeouts_config
 from ._ipvs_settings_run import set_daemons, set_timeouts
 from ._kernel_modules import KernelModules
 
@@ -36,18 +37,22 @@ def take(
     """Write what the kernel has now to ``path``, as one step."""
     restrictions = parse_restrict(restrict)
     environment = environment or Environment(KernelModules())
+    notes = []
     table = KernelTable.open(False, environment.modules, environment.connect, environment.proc, must_exist=False)
     if table is None:
         raise LvsError("Module ip_vs is not loaded; there is nothing to take a snapshot of. Nothing was changed.")
     try:
         with environment.exclusive(check):
             content, settled = _content(table, restrict is None, restrictions)
+            for key, whose in sorted(environment.strangers(content).items()):
+                notes.append(f"{model.describe_service(key)} was left out: {whose}.")
+                del content[key]
+            # A drain is no state to come back to: it has an end of its own.
+            content = drained.with_weights(content, drained.load(environment.memory()))
         settings = read_settings(table)
     finally:
         table.close()
-    # 0 is a protocol that this kernel lacks: there is nothing to bring back.
-    timeouts = {name: value for name, value in timeouts_config(settings.timeouts).items() if value}
-    beside: dict[str, Any] = {"timeouts": timeouts}
+    beside: dict[str, Any] = {"timeouts": _timeouts(settings)}
     beside["sync"] = [daemon_config(daemon) for daemon in settings.daemons]
     stated = None
     if restrict is not None:
@@ -60,7 +65,7 @@ def take(
     return {
         "changed": changed,
         "commands": [],
-        "notes": [] if settled else [_UNSETTLED],
+        "notes": notes if settled else [*notes, _UNSETTLED],
         "diff": {"before": previous.text if previous is not None else "", "after": text},
     }
 
@@ -104,11 +109,8 @@ def bring_back(
             parts.append(set_daemons(sync, OVERRIDDEN, check=check, environment=environment, lacking=lacking))
         return parts
 
-    with environment.exclusive(check):
-        settings(check=True)  # what cannot be brought back is found before anything is written
-        # Realservers of the other address family and daemons exclude each other: who is to stop, stops first.
-        parts = [] if sync else settings(check)
-        table = reconcile(
+    def table(check: bool) -> dict[str, Any]:
+        return reconcile(
             None,
             OVERRIDDEN,
             src=path,
@@ -118,10 +120,62 @@ def bring_back(
             environment=environment,
             judge=False,
         )
-        parts = [*parts, table, *(settings(check) if sync else [])]
+
+    with environment.exclusive(check):
+        # What cannot be brought back is found before anything is written.
+        foretold = settings(check=True)
+        expected = [table(check=True)]
+        if check:
+            parts = [*expected, *foretold] if sync else [*foretold, *expected]
+        elif sync:
+            parts = [table(check), *_after(settings)]
+        else:
+            # Realservers of the other address family and daemons exclude each other: who is to stop, stops first.
+            before = _read_settings(environment)
+            parts = settings(check)
+            try:
+                parts.append(table(check))
+            except LvsError as exc:
+                raise LvsError(f"{exc.message} {_put_back(before, environment)}", **exc.details) from exc
     return {
         "changed": any(part["changed"] for part in parts),
         "commands": [command for part in parts for command in part["commands"]],
         "notes": list(dict.fromkeys(note for part in parts for note in part["notes"])),
         "diff": {side: "".join(part["diff"][side] for part in parts) for side in ("before", "after")},
     }
+
+
+def _after(settings: Callable[[bool], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The settings, when the table has been written."""
+    try:
+        return settings(False)
+    except LvsError as exc:
+        raise LvsError(f"{exc.message} The table is as in the snapshot by now.", **exc.details) from exc
+
+
+def _read_settings(environment: Environment) -> Settings | None:
+    table = KernelTable.open(False, environment.modules, environment.connect, environment.proc, must_exist=False)
+    if table is None:
+        return None
+    try:
+        return read_settings(table)
+    finally:
+        table.close()
+
+
+def _put_back(before: Settings | None, environment: Environment) -> str:
+    """Timeouts and daemons as they were before the table was refused, in words."""
+    if before is None:
+        return "Timeouts and daemons are those of the snapshot by now."
+    daemons = [daemon_config(daemon) for daemon in before.daemons]
+    try:
+        set_timeouts(_timeouts(before), environment=environment)
+        set_daemons(daemons, OVERRIDDEN, environment=environment, lacking=lambda daemon: "")
+    except LvsError as exc:
+        return f"Timeouts and daemons are those of the snapshot by now, and putting them back failed: {exc.message}"
+    return "Timeouts and daemons are as they were."
+
+
+def _timeouts(settings: Settings) -> dict[str, int]:
+    """Those that there are: 0 is a protocol that this kernel lacks."""
+    return {name: value for name, value in timeouts_config(settings.timeouts).items() if value}

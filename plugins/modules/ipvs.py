@@ -68,7 +68,8 @@ options:
     default: merged
   restrict:
     description:
-      - Which services are ours. What matches no entry is never touched, and naming it in O(config) is an error.
+      - Which services are ours. What matches no entry is never touched, and naming it in O(config) is an error. What
+        O(save) holds is ours, too, whatever matches.
       - A service is ours if it matches any entry, and it matches an entry if all that the entry states is so.
         A service by firewall mark is matched by O(restrict[].fwmark) only.
       - With O(state=overridden) all that is ours and not named is deleted. Without O(restrict) and O(save) the whole

@@ -15,7 +15,7 @@ description:
     have ended. Connections go on meanwhile; new ones go to other realservers.
   - The weight is remembered on the host before it is taken, over a reboot, too. Until O(state=restored) gives it back,
     module M(linuxvirtualserver.lvs.ipvs) leaves the realserver at weight 0, or what O(ramp) has given it by now,
-    whatever it is asked for.
+    whatever it is asked for. A weight that it is asked for, other than that, is the one that comes back.
   - An interrupted run is resumed by running it again.
   - While it waits, a line every few seconds tells how many connections are left, and one after each step of
     O(ramp) the weights.
@@ -59,7 +59,8 @@ options:
   state:
     description:
       - V(drained) takes the weight and waits.
-      - V(restored) gives the remembered weight back.
+      - V(restored) gives the remembered weight back. Where none is remembered and the weight is V(0), it stays, which
+        RV(notes) says; that is an error where it is so in every service.
     type: str
     choices: [drained, restored]
     default: drained
@@ -68,6 +69,21 @@ options:
       then it is no failure that some are left.
     type: int
     default: 60
+  slice:
+    description:
+      - Which part of O(timeout) this call waits for. The action plugin cuts it into slices, to show between them how
+        far it is; nobody else needs this.
+    type: dict
+    suboptions:
+      waited:
+        description: Seconds of O(timeout) that earlier calls have waited, V(0) to V(604800).
+        type: int
+        default: 0
+      at_most:
+        description:
+          - Seconds that this call waits at most, V(0) to V(604800). The default is all that is left. As long as more is
+            left, O(on_timeout) does nothing.
+        type: int
   wait_for:
     description:
       - What to wait for. UDP has no active connections, so for services by UDP and by firewall mark V(active) means
@@ -214,6 +230,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec={**DRAIN, "restrict": RESTRICT}, supports_check_mode=True)
     params = dict(module.params)
     ramp = params.pop("ramp") or {"steps": 1, "interval": 0}
+    part = params.pop("slice") or {"waited": 0, "at_most": None}
+    params.update(waited=part["waited"], at_once=part["at_most"])
     try:
         result = drain(Wish(**{**params, **ramp, "wait_for": tuple(params["wait_for"])}, check=module.check_mode))
     except LvsError as exc:

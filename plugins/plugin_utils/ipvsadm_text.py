@@ -9,6 +9,7 @@ import shlex
 from typing import Any
 
 from ..module_utils import _ipvs_model as model
+from ..module_utils._errors import LvsError
 from ..module_utils._ipvs_diff import REPLACED, target
 from ..module_utils._ipvs_input import parse as parse_config
 from .texts import Reading, WrongError, address_and_port, is_address, number
@@ -44,6 +45,11 @@ DEFAULT_TIMEOUT = 360  # seconds, by ipvsadm's code; its manual says 300
 def render(config: list[dict[str, Any]]) -> str:
     """The config as ``ipvsadm -S -n`` prints it, with thresholds, ready for ``ipvsadm -R``."""
     wanted, _none = parse_config(config, None, keep=False)
+    kept = [endpoint for service in wanted for endpoint in service.keep_weights]
+    if kept:
+        raise LvsError(
+            f"realserver {model.endpoint(*kept[0])} has weight keep, which only a kernel can fill in: state a number."
+        )
     return "".join(f"{line}\n" for line in model.rules(target(wanted, {}, REPLACED, lambda key: False)))
 
 

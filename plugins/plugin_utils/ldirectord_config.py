@@ -137,7 +137,8 @@ def _fallback(service: model.Service, sorry: Mapping[str, Any]) -> str:
     # As a realserver of a service that differs in nothing that matters here.
     entry = {**model.service_name(service), "persistence": {"timeout": 60}, "realservers": [record]}
     wanted, _none = parse([entry], None, keep=False)
-    (destination,) = wanted[0].plain_destinations.values()
+    (judged,) = target(wanted, {}, REPLACED, lambda key: False).values()
+    (destination,) = judged.destinations.values()
     return _real(service, destination).rpartition(" ")[0]
 
 

@@ -51,14 +51,16 @@ class Host:
 
     def _call(self, module_args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         self.calls.append(module_args)
-        self.time += float(module_args.get("timeout", 0)) if module_args.get("timeout") != "soon" else 0
+        part = module_args.get("slice")
+        self.time += min(part["at_most"], module_args.get("timeout", 60) - part["waited"]) if part else 0
         return self.answers.pop(0)
 
 
 def test_what_is_left_is_shown_between_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, answer(False, changed=True, commands=["-e 1"]), answer(False), answer(True))
     result = host.run(realservers=[], timeout=60)
-    assert [(call["timeout"], call["on_timeout"]) for call in host.calls] == [(5, "keep")] * 3
+    assert [call["slice"] for call in host.calls] == [{"waited": n, "at_most": 5} for n in (0, 5, 10)]
+    assert {call["timeout"] for call in host.calls} == {60}
     assert host.shown == [
         "director: 10.0.0.1 of 192.168.1.110 port 80 has 2 active; 55 seconds to go",
         "director: 10.0.0.1 of 192.168.1.110 port 80 has 2 active; 50 seconds to go",
@@ -72,7 +74,8 @@ def test_what_is_left_is_shown_between_the_slices(monkeypatch: pytest.MonkeyPatc
 def test_the_last_slice_does_what_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(monkeypatch, answer(False), answer(False), {"failed": True, "msg": "connections are left"})
     result = host.run(realservers=[], timeout=12, on_timeout="fail")
-    assert [(call["timeout"], call["on_timeout"]) for call in host.calls] == [(5, "keep"), (5, "keep"), (2, "fail")]
+    assert [call["slice"]["waited"] for call in host.calls] == [0, 5, 10]
+    assert {(call["timeout"], call["on_timeout"]) for call in host.calls} == {(12, "fail")}, "the module decides"
     assert result["failed"]
 
 
@@ -85,6 +88,31 @@ def test_the_weights_are_shown_after_each_step(monkeypatch: pytest.MonkeyPatch) 
     assert host.shown == ["director: 10.0.0.1 of fwmark 1 has weight 3 of 10"]
     assert host.sleeps == [7]
     assert result["commands"] == ["-e 3", "-e 10"]
+
+
+def test_before_and_after_span_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call tells only of the services that it changed."""
+
+    def step(before: dict[int, int], after: dict[int, int], finished: bool) -> dict[str, Any]:
+        sides = {"before": before, "after": after}
+        configs = {
+            side: [{"fwmark": mark, "family": "ipv4", "weight": weight} for mark, weight in weights.items()]
+            for side, weights in sides.items()
+        }
+        rules = {
+            side: "".join(f"-A -f {mark} -s rr\n-a -f {mark} -r 10.0.0.1 -w {w}\n" for mark, w in weights.items())
+            for side, weights in sides.items()
+        }
+        return answer(finished, changed=True, **configs, diff=rules, weight=1, remembered_weight=None)
+
+    steps = [step({1: 0, 2: 0}, {1: 1, 2: 2}, False), step({2: 2}, {2: 4}, True)]
+    for one in steps:
+        one["realservers"] = []
+    host = Host(monkeypatch, *steps)
+    result = host.run(state="restored", ramp={"steps": 2, "interval": 7})
+    for side, weights in (("before", [0, 0]), ("after", [1, 4])):
+        assert [service["weight"] for service in result[side]] == weights
+        assert [line[-1] for line in result["diff"][side].splitlines() if " -w " in line] == [str(w) for w in weights]
 
 
 @pytest.mark.parametrize("ramp", [{"interval": 0}, {"interval": "soon"}, {"at_most": 1}, "no"])

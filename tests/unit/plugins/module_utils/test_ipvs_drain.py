@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,79 @@ def test_a_weight_that_nobody_remembers_must_be_stated(director: Director) -> No
         director.restore(restrict=[{"port": 80}])
     director.restore(restrict=[{"port": 80}], weight=4)
     assert director.weights()[80] == 4
+
+
+def test_who_had_no_weight_before_keeps_none(director: Director) -> None:
+    director.run([director.service("tcp", 80, 0, RS1)])
+    director.drain()
+    assert director.restore()["changed"]
+    again = director.restore()
+    assert not again["changed"]
+    assert "10.0.0.1:80 of TCP service 192.168.1.110:80, which keeps weight 0" in again["notes"][0]
+    assert director.weights() == {80: 0, 53: 3}
+
+
+def test_what_was_read_while_drained_is_no_word_about_the_weight(director: Director) -> None:
+    director.drain()
+    shown = director.service("tcp", 80, 0, RS1)
+    shown["realservers"].append({"address": RS2, "weight": 2})
+    director.run([shown], "replaced")
+    director.restore(restrict=[{"port": 80}])
+    assert director.weights()[80] == 2
+    director.drain()
+    director.run([director.service("tcp", 80, 10, RS1)])
+    director.restore(restrict=[{"port": 80}], steps=5, at_most=2)
+    director.run([director.service("tcp", 80, 4, RS1)])
+    director.restore(restrict=[{"port": 80}])
+    assert director.weights()[80] == 10
+
+
+@pytest.mark.parametrize("state", ["drained", "restored"])
+def test_what_was_rolled_back_is_not_remembered(director: Director, state: str) -> None:
+    if state == "restored":
+        director.run([director.service("tcp", 80, 10)])
+        director.drain()
+    before = drained.load(director.environment.memory())
+    weights = director.weights()
+    director.kernel.refuse = {len(director.kernel.writes) + 1: errno.ENOMEM}
+    with pytest.raises(LvsError, match="rolled back"):
+        director.drain(state=state, steps=3, at_most=1)
+    assert drained.load(director.environment.memory()) == before
+    assert director.weights() == weights
+
+
+def test_before_and_after_are_of_the_same_services(director: Director) -> None:
+    director.run([director.service("tcp", 80, 1, RS1), director.service("udp", 53, 10, RS1)])
+    director.drain()
+    foretold = director.restore(steps=5, interval=1, check=True)
+    result = director.restore(steps=5, interval=1)
+    for name in ("before", "after", "commands", "diff"):
+        assert foretold[name] == result[name], name
+    ports = [[service["port"] for service in result[side]] for side in ("before", "after")]
+    assert ports[0] == ports[1] == [80, 53]
+    weights = [service["realservers"][0]["weight"] for side in ("before", "after") for service in result[side]]
+    assert weights == [0, 0, 1, 10]
+
+
+def test_deleting_leaves_what_the_saved_table_says_is_ours(director: Director, tmp_path: Path) -> None:
+    path = str(tmp_path / "ipvs.json")
+    restrict = [{"address": "192.168.1.0/24"}]
+    engine.reconcile(
+        [director.service("tcp", 80, 2)], "overridden", restrict, environment=director.environment, save=path
+    )
+    director.drain(then="delete", save=path)
+    assert json.loads(Path(path).read_text())["restrict"] == restrict
+
+
+def test_a_part_of_the_time_is_no_end_of_it(director: Director) -> None:
+    director.dests()[80].active = 1
+    part = director.drain(timeout=12, on_timeout="delete", at_once=5)
+    assert (part["finished"], part["waited"], director.weights()) == (False, 5, {80: 0, 53: 0})
+    with pytest.raises(LvsError, match="After 12 seconds"):
+        director.drain(timeout=12, waited=10, at_once=5)
+    director.drain(timeout=12, waited=10, at_once=5, on_timeout="delete")
+    assert director.weights() == {}
+    assert not director.drain(timeout=12, on_timeout="delete", at_once=5)["changed"]
 
 
 def test_the_weight_comes_back_in_steps(director: Director) -> None:

@@ -11,7 +11,12 @@ import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_model as model
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_input import parse, parse_restrict
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_diff import MERGED, REPLACED, target
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_input import (
+    names_only,
+    parse,
+    parse_restrict,
+)
 
 V4 = bytes([192, 168, 1, 110])
 
@@ -23,9 +28,10 @@ def one(keep: bool = False, **service: Any) -> Any:
 
 
 def mistakes(config: Any, restrict: Any = None, keep: bool = False) -> list[str]:
-    """What is wrong with a config."""
+    """What is wrong with a config for a kernel that has nothing yet."""
     with pytest.raises(LvsError) as caught:
-        parse(config, restrict, keep)
+        wanted, _restrict = parse(config, restrict, keep)
+        target(wanted, {}, MERGED if keep else REPLACED, lambda key: False)
     found: list[str] = caught.value.details["mistakes"]
     assert all(text in caught.value.message for text in found)
     return found
@@ -174,9 +180,9 @@ def test_every_mistake_is_named_in_one_message() -> None:
         "config[0]",
         "config[1]",
         "config[2].realservers[0]",
-        "config[2].realservers[1]",
         "config[5]",
         "config[4]",
+        "config[2].realservers[1]",
     ]
 
 
@@ -217,7 +223,8 @@ def test_a_pool_is_judged_for_marks_and_for_port_0_apart() -> None:
     pools = {"web": [{"address": "10.0.0.2", "port": 80}]}
     every_port = {"address": "10.0.0.1", "port": 0, "persistence": {}, "pool": "web"}
     with pytest.raises(LvsError, match="must be the service's, 0"):
-        parse([{"fwmark": 1, "pool": "web"}, every_port], None, keep=False, pools=pools)
+        wanted, _restrict = parse([{"fwmark": 1, "pool": "web"}, every_port], None, keep=False, pools=pools)
+        target(wanted, {}, REPLACED, lambda key: False)
 
 
 def test_port_0_needs_persistence() -> None:
@@ -262,6 +269,28 @@ def test_a_record_is_not_judged_by_defaults_while_the_kernel_may_know_better() -
         [{"address": "10.0.0.1", "port": 80, "realservers": [{"address": "10.0.0.2", "port": 1, "forwarding": "dr"}]}],
         keep=True,
     )
+
+
+def test_a_tunnel_of_which_a_part_is_stated_says_nothing_of_the_rest() -> None:
+    def stated(**tunnel: Any) -> Any:
+        realservers = [{"address": "10.0.0.2", "tunnel": tunnel}]
+        return one(keep=True, address="10.0.0.1", port=80, realservers=realservers).destinations[0].stated
+
+    assert stated(port=6081) == {"tunnel_port": 6081}
+    assert stated(checksum="remcsum") == {"tunnel_flags": 2}
+    assert stated(type="gue") == {"tunnel_type": 1}
+    assert stated(type="gre") == {"tunnel_type": 2, "tunnel_port": 0}
+    assert stated(type="ipip") == {"tunnel_type": 0, "tunnel_port": 0, "tunnel_flags": 0}
+
+
+def test_only_names() -> None:
+    config = [{"fwmark": 1, "pool": "web", "realservers": [{"address": "10.0.0.1", "port": 8080, "weight": -1}, 7]}, 8]
+    assert names_only(config, realservers=False) == [{"fwmark": 1}, 8]
+    assert names_only(config, realservers=True) == [
+        {"fwmark": 1, "realservers": [{"address": "10.0.0.1", "port": 8080}, 7]},
+        8,
+    ]
+    assert names_only("web", realservers=True) == "web"
 
 
 @pytest.mark.parametrize("config", [{"address": "10.0.0.1"}, "10.0.0.1", [1], [None]])

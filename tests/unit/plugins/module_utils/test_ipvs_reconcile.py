@@ -441,6 +441,52 @@ def test_the_cached_route_is_renewed_after_a_change_of_method(machine: Machine) 
     assert machine.kernel.writes == [SET_DEST], "another edit needs no renewal"
 
 
+def test_a_renewal_leaves_what_another_run_wrote_meanwhile(machine: Machine) -> None:
+    server = {"address": "10.0.0.1", "forwarding": "nat", "weight": 3}
+    machine.run([service(80, realservers=[server])])
+    key = (2, bytes([10, 0, 0, 1]), 80)
+    (svc,) = machine.kernel.table.values()
+
+    def another_run() -> None:
+        svc.dests[key].weight = 0
+
+    machine.on_sleep = another_run
+    machine.run([service(80, realservers=[{**server, "forwarding": "dr"}])], drain_timeout=1)
+    assert svc.dests[key].weight == 0
+
+
+def test_what_another_program_wrote_is_accepted_as_it_is(machine: Machine) -> None:
+    """Records that would be refused as new: what is shown can be stated, and deleted by its name."""
+    machine.run([service(80, "10.0.0.1")])
+    (svc,) = machine.kernel.table.values()
+    (dest,) = svc.dests.values()
+    svc.dests = {(2, bytes([10, 0, 0, 1]), 8080): dest}
+    dest.port = 8080
+    machine.kernel.writes.clear()
+    shown = [service(80, realservers=[{"address": "10.0.0.1", "port": 8080, "forwarding": "dr", "weight": 1}])]
+    for state in ("replaced", "merged", "overridden"):
+        assert not machine.run(shown, state)["changed"], state
+    with pytest.raises(LvsError, match="port 8081 with forwarding dr"):
+        machine.run([service(80, realservers=[{"address": "10.0.0.1", "port": 8081}])], "replaced")
+    assert machine.kernel.writes == []
+    assert machine.run([{**shown[0], "pool": "none", "scheduler": "?"}], "deleted")["changed"]
+    assert machine.kernel.table == {}
+
+
+def test_a_part_of_a_tunnel_leaves_the_rest_as_it_is(machine: Machine) -> None:
+    tunnel = {"type": "gue", "port": 6080, "checksum": "csum"}
+    machine.run([service(80, realservers=[{"address": "10.0.0.1", "forwarding": "tun", "tunnel": tunnel}])])
+
+    def after(**part: Any) -> Any:
+        result = machine.run([service(80, realservers=[{"address": "10.0.0.1", "tunnel": part}])])
+        return result["after"][0]["realservers"][0]["tunnel"]
+
+    assert after(port=6081) == {**tunnel, "port": 6081}
+    assert after(type="gre") == {"type": "gre", "checksum": "csum"}
+    with pytest.raises(LvsError, match="a gue tunnel needs a port"):
+        after(type="gue")
+
+
 def test_a_realserver_leaves_when_its_connections_are_gone(machine: Machine) -> None:
     leaving(machine, [2, 1, 0, 1, 0, 0])
     result = machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=60)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import stat
@@ -18,6 +19,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _boo
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_settings_run as run_file
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._genl import Connection
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_drain import Wish, drain
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_kernel import KernelTable
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_lock import Lock
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._ipvs_reconcile import Environment, reconcile
@@ -433,6 +435,56 @@ def test_daemons_stop_before_realservers_of_another_family_come_back(director: D
     director.restore()
     assert director.kernel.daemons == {}
     assert len(director.kernel.table) == 1
+
+
+def test_a_snapshot_has_the_weights_that_drained_realservers_get_back(director: Director) -> None:
+    director.ipvs({**WEB, "realservers": [{"address": "10.0.0.1", "weight": 3}, {"address": "10.0.0.2"}]})
+    drain(Wish([{"address": "10.0.0.1"}], timeout=0), director.environment)
+    take(director.path, environment=director.environment)
+    assert [server["weight"] for server in director.saved()["config"][0]["realservers"]] == [3, 1]
+    assert not director.restore()["changed"], "a drain goes on"
+    drain(Wish([{"address": "10.0.0.1"}], state="restored"), director.environment)
+    assert not director.restore()["changed"], "and ends"
+
+
+def test_a_snapshot_leaves_the_services_of_others_out(director: Director) -> None:
+    director.ipvs(WEB, DNS)
+    others = director.environment._replace(strangers=lambda keys: {key: "kube-proxy's" for key in keys if key[3] == 53})
+    result = take(director.path, environment=others)
+    assert result["notes"] == ["UDP service 192.168.1.110:53 was left out: kube-proxy's."]
+    assert [entry["port"] for entry in director.saved()["config"]] == [80]
+
+
+def test_a_table_that_is_refused_leaves_timeouts_and_daemons_as_they_were(director: Director, tmp_path: Path) -> None:
+    director.ipvs(WEB)
+    take(director.path, environment=director.environment)
+    director.ipvs(DNS, state="overridden")
+    director.timeouts(tcp=1200)
+    director.sync(SEND)
+    before = director.state()
+    director.kernel.refuse = {len(director.kernel.writes) + 3: errno.ENOMEM}  # after timeouts, daemon, the service
+    with pytest.raises(LvsError, match=r"rolled back.*Timeouts and daemons are as they were\."):
+        director.restore()
+    table, timeouts, daemons = director.state()
+    daemons = {role: dataclasses.replace(daemon, number=before[2][role].number) for role, daemon in daemons.items()}
+    assert (table, timeouts, daemons) == before
+    content = director.saved()
+    content["config"][0]["scheduler"] = "mh"
+    (tmp_path / "lib/modules/6.1.0").mkdir(parents=True)
+    (tmp_path / "lib/modules/6.1.0/modules.dep").write_text("")
+    Path(director.path).write_text(json.dumps(content))
+    director.kernel.writes.clear()
+    with pytest.raises(LvsError, match="lacks what the table needs; nothing was changed"):
+        director.restore()
+    assert director.kernel.writes == []
+
+
+def test_a_daemon_on_another_interface_has_the_length_that_fits_it(director: Director) -> None:
+    director.sync({**SEND, "maxlen": 8972})
+    assert director.sync(SEND)["after"][0]["maxlen"] == 8972
+    assert director.sync({**SEND, "interface": "eth1"})["after"][0]["maxlen"] != 8972
+    with pytest.raises(LvsError, match="is no name of an interface"):
+        director.sync({**SEND, "interface": "eth\0"})
 
 
 def test_a_snapshot_that_cannot_be_brought_back_is_found_before_the_first_write(director: Director) -> None:

@@ -320,3 +320,9 @@ def test_piranha() -> None:
     ]
     assert "line 18: server two: not active" in result["ignored"]
     assert "line 24: virtual old: not active" in result["ignored"]
+
+
+def test_a_weight_that_only_a_kernel_knows_is_no_text() -> None:
+    entry = {"address": "10.0.0.1", "port": 80, "realservers": [{"address": "10.0.0.2", "weight": "keep"}]}
+    with pytest.raises(LvsError, match="weight keep, which only a kernel can fill in"):
+        ipvsadm_text.render([entry])
