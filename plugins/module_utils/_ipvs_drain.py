@@ -12,7 +12,7 @@ from . import _ipvs_drained as drained
 from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
-from ._ipvs_diff import DETACHED, MERGED, Operation
+from ._ipvs_diff import DETACHED, MERGED
 from ._ipvs_input import (
     Mistake,
     Mistakes,
@@ -257,7 +257,8 @@ class _Run:
         request = Request(wanted, MERGED, lambda key: False, check=self._wish.check, holds=False)
         outcome = run(request, self._environment)
         if self._wish.check:  # where the kernel does not have what the step before would have written
-            new = [op for op in outcome.operations if self._weights.get(_place(op)) != weights.get(_place(op))]
+            known = {place for place, weight in weights.items() if self._weights.get(place) == weight}
+            new = [one for one in outcome.operations if (one.service.key, (one.destination or ())[:3]) not in known]
             outcome = outcome._replace(operations=new)
         self._outcomes.append(outcome)
         self._weights.update(weights)
@@ -386,11 +387,6 @@ def _as_one(outcomes: list[Outcome]) -> Outcome:
     return one._replace(
         remembered=any(outcome.remembered for outcome in outcomes), saved=any(outcome.saved for outcome in outcomes)
     )
-
-
-def _place(operation: Operation) -> tuple[ServiceKey, DestinationKey]:
-    assert operation.destination is not None, "only weights are written here"
-    return operation.service.key, operation.destination.key
 
 
 def _only_weights(found: Found, weights: dict[tuple[ServiceKey, DestinationKey], int]) -> list[WantedService]:
