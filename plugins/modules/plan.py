@@ -70,8 +70,8 @@ parts:
       C(firewall), which is what M(linuxvirtualserver.lvs.firewall) takes.
     - A director's C(failover) is null, or what keepalived or heartbeat move - C(backend), C(node) and C(nodes),
       C(instances) (addresses that move together, by preferred director and family, with C(priority), C(router_id),
-      C(interface), C(source) and C(peers)), C(groups) of instances, C(failback), C(fencing), C(secret) (whether there
-      is one; never the secret), C(vrrp) or C(heartbeat), and C(sync).
+      C(interface), C(source) and C(peers)), C(groups) of instances, C(failback), C(fencing) and C(secret) (whether
+      there is one, never what it is), C(vrrp) or C(heartbeat), and C(sync).
     - A director's C(health) is null, or what keepalived or ldirectord check - C(backend) and C(services), which are the
       records of C(director.config) with C(name), C(health) (every key resolved) and C(sorry_server).
   returned: success

@@ -85,7 +85,7 @@ class FailoverParts:
             "nodes": self.nodes,
             "secret": failover.secret,
             "failback": failover.failback,
-            "fencing": failover.fencing[name],
+            "fencing": failover.fencing[name] is not None,
             "instances": instances,
             "groups": [{"name": group, "instances": members} for group, members in groups.items()],
             "vrrp": self._vrrp(name) if keepalived else None,

@@ -145,6 +145,8 @@ def checked(
     protocol = record.get("protocol") or ("tcp" if "tcp" in marked else min(marked, default="tcp"))
     own_ports = all(member["port"] for member in record["realservers"]) if record["realservers"] else False
     health = resolve(service, protocol, own_ports or bool(record.get("port")), common, mistakes)
+    if health["type"] in ASKING and health["port"] is None and record["realservers"] and not own_ports:
+        health["port"] = record.get("port") or None  # a realserver without a port is asked at the service's
     found = {**record, "name": service.name, "health": health}
     mistakes += [f"service {service.name}: {sentence}" for sentence in _refusals(backend, found, local)]
     return found
@@ -190,6 +192,11 @@ def _beyond_keepalived(record: Mapping[str, Any]) -> Iterable[str]:
         yield f"health: host {health['host']}: keepalived's file cannot hold brackets; write a name."
     if "[" in (health["query"] or ""):
         yield f"health: query {health['query']}: keepalived's file cannot hold brackets; write a name."
+    if re.search(r"^.\.|\.\.", health["query"] or ""):
+        yield (
+            f"health: query {health['query']}: keepalived takes no name whose first part is one character, or that has"
+            " an empty part; write another that the realserver knows."
+        )
     if health["type"] == "external" and not isinstance(health["timeout"], int):
         yield f"health: timeout {health['timeout']}: keepalived gives a command whole seconds; write 1 or more."
 

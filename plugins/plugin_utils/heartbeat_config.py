@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """heartbeat's ha.cf and haresources, and the list that our resource scripts read, from a director's part of the plan.
 
-The secret is in none of them.
+The secret is in none of them; the fencing command, which may have a password, is in the list alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..module_utils._errors import LvsError
@@ -30,10 +30,13 @@ SYNC_OPTIONS = {
 }  # fmt: skip
 
 
-def render(part: Mapping[str, Any], names: Mapping[str, str] | None = None) -> dict[str, str]:
+def render(
+    part: Mapping[str, Any], names: Mapping[str, str] | None = None, fencing: str | Sequence[str] = ()
+) -> dict[str, str]:
     """The texts, by key: ``ha_cf``, ``haresources``, ``resources``.
 
-    ``names`` says what inventory hosts call themselves (``uname -n``) where that is another name.
+    ``names`` says what inventory hosts call themselves (``uname -n``) where that is another name; ``fencing`` is the
+    program that cuts the other director off, or a list of it and its arguments.
     """
     failover = part.get("failover") or {}
     if failover.get("backend") != "heartbeat":
@@ -43,7 +46,7 @@ def render(part: Mapping[str, Any], names: Mapping[str, str] | None = None) -> d
     return {
         "ha_cf": HEADER + "".join(f"{line}\n" for line in _ha_cf(failover, list(nodes.values()))),
         "haresources": HEADER + "".join(f"{line}\n" for line in _haresources(failover, nodes)),
-        "resources": json.dumps(_resources(failover, nodes), indent=2, sort_keys=True) + "\n",
+        "resources": json.dumps(_resources(failover, nodes, fencing), indent=2, sort_keys=True) + "\n",
     }
 
 
@@ -140,7 +143,7 @@ def _haresources(failover: Mapping[str, Any], nodes: Mapping[str, str]) -> Itera
         yield f"{line} lvs-sync::{name}" if name == sync.get("group") else line
 
 
-def _resources(failover: Mapping[str, Any], nodes: Mapping[str, str]) -> dict[str, Any]:
+def _resources(failover: Mapping[str, Any], nodes: Mapping[str, str], fencing: str | Sequence[str]) -> dict[str, Any]:
     """What our resource scripts read."""
     groups = {
         name: [
@@ -163,11 +166,13 @@ def _resources(failover: Mapping[str, Any], nodes: Mapping[str, str]) -> dict[st
         if sync.get(key) is not None
         for word in (option, _word(sync[key], f"lvs_sync: {key}"))
     ]
-    fencing = failover.get("fencing") or {}
+    command = [fencing] if isinstance(fencing, str) else [str(word) for word in fencing]
+    if failover.get("fencing") and not command:
+        raise LvsError("The plan has a fencing command, but to_heartbeat was not given it: name it with fencing.")
     return {
         "nodes": {name: host for host, name in nodes.items()},
         "groups": groups,
         "preferred": {name: nodes[instances[0]["preferred"]] for name, instances in _groups(failover)},
         "sync": {"group": following, "options": options} if following else None,
-        "fence": [str(word) for word in fencing["command"]] if fencing else None,
+        "fence": command if failover.get("fencing") else None,
     }

@@ -103,7 +103,7 @@ def _settings(failover: Mapping[str, Any] | None, health: Mapping[str, Any] | No
     # Commands run as root, but only such that nobody else can write.
     yield "enable_script_security"
     yield "script_user root"
-    yield "reload_check_config"
+    # Not reload_check_config: it refuses services whose realservers all have weight 0, which role keepalived lets pass.
     if health:
         # Started by another unit than the role's: at its end our services only, never the table of others.
         yield "lvs_flush_on_stop VS"

@@ -266,7 +266,7 @@ def judge_programs(part: dict[str, Any]) -> None:
     if "keepalived" in programs:
         assert keepalived_config.render(part)
     if "heartbeat" in programs:
-        assert heartbeat_config.render(part)
+        assert heartbeat_config.render(part, fencing="/bin/fence")
     if "ldirectord" in programs:
         assert ldirectord_config.render(part)
     held = {entry["address"] for instance in failover.get("instances", ()) for entry in instance["addresses"]}

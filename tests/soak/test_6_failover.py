@@ -211,6 +211,40 @@ def test_a_check_that_cannot_be_is_refused(pair: Pair) -> None:
     assert (seen.broken, stream[0]["lost"]) == (None, []), (seen, stream)
 
 
+def test_a_check_that_would_not_run_is_refused(pair: Pair) -> None:
+    """keepalived would say nothing, and count the realservers as up."""
+    if pair.checker != "keepalived":
+        return
+    services = copy.deepcopy(pair.services)
+    services[0]["health"] = {"type": "external", "command": "/usr/local/sbin/nobody-wrote-this"}
+    play = pair.play("site.yml", services=services)
+    assert play.code != 0
+    assert "/usr/local/sbin/nobody-wrote-this is not there" in play.output
+    expect_even(pair)
+
+
+def test_a_service_of_which_everybody_is_drained(pair: Pair) -> None:
+    """No weight is left, and what else changes is taken, too."""
+    holder = pair.settled(SETTLE)
+    services = copy.deepcopy(pair.services)
+    for realserver in services[1]["realservers"]:
+        realserver["weight"] = 0
+    services[-1]["scheduler"] = "wlc"
+    pair.converge(services=services)
+
+    def taken() -> bool:
+        lines = pair.table(holder)
+        drained = [line for line in lines if f" {VIP4}:{ECHO} -r " in line]
+        changed = [line for line in lines if line.startswith("-A ") and services[-1]["vips"][0] in line]
+        right = all(line.split(" -w ")[1].split()[0] == "0" for line in drained)
+        return bool(drained) and right and all(" -s wlc" in line for line in changed)
+
+    print(f"{pair.backend}: everybody drained after {until(taken, 60):.0f} s")
+    pair.converge()
+    pair.settled(SETTLE)
+    expect_even(pair)
+
+
 def test_a_full_disk_leaves_everything_as_it_is(pair: Pair) -> None:
     services = copy.deepcopy(pair.services)
     services[0]["health"] = {"interval": 2}

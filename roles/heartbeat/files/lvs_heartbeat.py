@@ -40,6 +40,8 @@ PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 ARPHRD_ETHER = 1
 TIMEOUT = 60
+# Of the user's fencing command: machines take their time to die. Until it ends with 0, nothing is taken over.
+FENCING_TIMEOUT = 300
 
 Address = Mapping[str, Any]  # address with prefix length, device, deprecated
 
@@ -49,16 +51,18 @@ def say(text: str) -> None:
     sys.stderr.write(f"lvs: {text}\n")
 
 
-def run(arguments: Sequence[str], given: str = "") -> tuple[int, str, str]:
+def run(arguments: Sequence[str], given: str = "", seconds: int = TIMEOUT) -> tuple[int, str, str]:
     """A program's exit code, output and complaints; one that is not there ends with 127."""
     environment = {**os.environ, "PATH": PATH, "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            list(arguments), input=given, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            list(arguments), input=given, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except FileNotFoundError:
         return 127, "", f"{arguments[0]} is not installed"
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except subprocess.TimeoutExpired:  # its text has the arguments, which may be a password
+        return 1, "", f"not done after {seconds} seconds, ended"
+    except OSError as error:
         return 1, "", str(error)
     return done.returncode, done.stdout, done.stderr
 
@@ -319,7 +323,7 @@ def fence(arguments: Sequence[str]) -> int:
     if action in ("reset", "off"):
         names = {name.lower(): host for name, host in (config.get("nodes") or {}).items()}
         command = [*(config["fence"] or ["false"]), names.get(node.lower(), node)]
-        code, text, complaint = run(command)
+        code, text, complaint = run(command, seconds=FENCING_TIMEOUT)
         # Its arguments may have a password.
         say(f"{command[0]} {command[-1]} ended with {code}: {' '.join((text + complaint).split())}")
         return code

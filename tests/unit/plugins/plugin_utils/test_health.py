@@ -95,6 +95,12 @@ def test_every_type_by_keepalived() -> None:
     assert found[4]["command"] == ["/usr/local/bin/ask", "-v"]
 
 
+def test_a_realserver_without_a_port_is_asked_at_the_services() -> None:
+    realservers = [{"host": "rs1", "port": 0}, {"host": "rs2"}]
+    plan = plan_of([service(forwarding="nat", realservers=realservers)], variables=director(KEEPALIVED))
+    assert checked(plan)[0]["health"]["port"] == 80
+
+
 def test_udp_is_asked_by_udp() -> None:
     plan = plan_of([service(protocol=["tcp", "udp"], ports=[53])], variables=director(KEEPALIVED))
     assert [(one["protocol"], one["health"]["type"]) for one in checked(plan)] == [("tcp", "tcp"), ("udp", "udp")]
@@ -192,6 +198,11 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str]] = {
         [service(fwmark=1, ports=[554, 7070])],
         KEEPALIVED,
         r"health: which of its ports to ask is not to be seen; name it with port",
+    ),
+    "a name that keepalived takes for an empty one": (
+        [service(ports=[53], protocol="udp", health={"type": "dns", "query": "a.root-servers.net"})],
+        KEEPALIVED,
+        r"query a\.root-servers\.net: keepalived takes no name whose first part is one character",
     ),
     "every port": (
         [service(ports=[0], persistence=60)],

@@ -102,9 +102,9 @@ def test_everything_that_can_be_said() -> None:
     ]
     changed = part(
         links=links, ping=["192.168.1.254", "2001:db8::fe"], watchdog="/dev/watchdog", failback=True,
-        fencing={"command": ["/usr/local/sbin/fence"]},
+        fencing=True,
     )  # fmt: skip
-    texts = heartbeat_config.render(changed)
+    texts = heartbeat_config.render(changed, fencing=["/usr/local/sbin/fence", "-v"])
     ha_cf = lines(texts["ha_cf"])
     assert ha_cf[6:10] == [
         "ucast6 eth1 fe80::11",
@@ -121,7 +121,11 @@ def test_everything_that_can_be_said() -> None:
         "apiauth ipfail gid=haclient uid=hacluster",
         "stonith_host * external/lvs-fence d1 d2",
     ]
-    assert json.loads(texts["resources"])["fence"] == ["/usr/local/sbin/fence"]
+    assert json.loads(texts["resources"])["fence"] == ["/usr/local/sbin/fence", "-v"]
+    single = heartbeat_config.render(changed, fencing="/usr/local/sbin/fence")
+    assert json.loads(single["resources"])["fence"] == ["/usr/local/sbin/fence"]
+    with pytest.raises(LvsError, match="to_heartbeat was not given it"):
+        heartbeat_config.render(changed)
 
 
 def test_haresources_are_the_same_on_both() -> None:

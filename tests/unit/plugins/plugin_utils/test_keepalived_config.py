@@ -341,6 +341,11 @@ def test_external_check_is_told_what_ldirectord_tells() -> None:
     assert "misc_timeout 1" in text
 
 
+def test_a_service_without_weight_is_reloaded() -> None:
+    """keepalived's own check before a reload would refuse it, and with it whatever else has changed."""
+    assert "reload_check_config" not in statements(render(EXAMPLES["http"]))
+
+
 def test_path_and_pattern_hold_nothing_that_means_something_to_keepalived() -> None:
     text = statements(render(EXAMPLES["http"]))
     assert "path /a%20b%23c%21d%24e%7Bf%7D%22%C3%A4?x=1" in text

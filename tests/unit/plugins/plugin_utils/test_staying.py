@@ -35,6 +35,16 @@ def test_who_leaves() -> None:
     assert staying_realservers(table, part(record(RS1, RS2, **WEB), record(**MARK))) == [record(**MARK)]
 
 
+def test_thresholds_are_the_plans() -> None:
+    def limited(upper: int, weight: Any = 1) -> dict[str, Any]:
+        found = record(RS1, weight=weight, **WEB)
+        found["realservers"][0].update(upper_threshold=upper, lower_threshold=0)
+        return found
+
+    assert staying_realservers([limited(5, weight=0)], part(limited(9))) == [limited(9, weight="keep")]
+    assert staying_realservers([limited(9, weight=0)], part(limited(9))) == []
+
+
 def test_who_does_not() -> None:
     # One that is out because its checks fail, a sorry server, and services of others.
     assert staying_realservers([record(RS1, **WEB)], part(record(RS1, RS2, **WEB))) == []

@@ -43,7 +43,7 @@ class Host:
         content = {"groups": {}, "sync": None, "fence": None, "nodes": {}, "preferred": {}, **content}
         (self.folder / "lvs.json").write_text(json.dumps(content))
 
-    def run(self, arguments: Sequence[str], given: str = "") -> tuple[int, str, str]:
+    def run(self, arguments: Sequence[str], given: str = "", seconds: int = 60) -> tuple[int, str, str]:
         self.ran.append(list(arguments))
         if arguments[:2] == ["ip", "-json"]:
             return 0, json.dumps(self._links()), ""
@@ -344,8 +344,12 @@ def test_fencing_names_the_other_node_as_the_inventory_does(host: Host) -> None:
 
 def test_fencing_without_a_command_fails(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.write()
-    monkeypatch.setattr(program, "run", lambda words: (1 if words[0] == "false" else 0, "", ""))
+    monkeypatch.setattr(program, "run", lambda words, seconds: (1 if words[0] == "false" else 0, "", ""))
     assert call("lvs-fence", "reset", "d1") == 1
+
+
+def test_a_program_that_takes_too_long_is_ended_without_a_word_of_its_arguments() -> None:
+    assert program.run(["sleep", "30"], seconds=1) == (1, "", "not done after 1 seconds, ended")
 
 
 def test_what_a_stonith_plugin_has_to_tell(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
