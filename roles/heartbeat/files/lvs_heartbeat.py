@@ -11,6 +11,7 @@ and before heartbeat starts, after it has ended, and when the list has changed:
 
     lvs_heartbeat.py release                give up every address that was set here; synchronisation as backup
     lvs_heartbeat.py reload                 bring what is held here to what the list says now; prints what it did
+    lvs_heartbeat.py restart SECONDS        restart heartbeat, and wait until it has agreed with the other node
 """
 
 from __future__ import annotations
@@ -405,6 +406,20 @@ def belongs_here(group: str) -> bool:
     return text.strip() in ("all", "local" if here else "foreign")
 
 
+def restart(seconds: int) -> int:
+    """Until the other node can give up what it has: a node that has just started takes nothing yet."""
+    code, _text, complaint = run(["systemctl", "restart", "heartbeat.service"])
+    if code:
+        say(f"systemctl restart heartbeat.service: {' '.join(complaint.split())}")
+        return code
+    for _second in range(seconds):
+        if run(["cl_status", "rscstatus"])[1].strip() in ("all", "local", "foreign", "none"):
+            return 0
+        time.sleep(1)
+    say(f"heartbeat was restarted, and has not agreed with the other node in {seconds} seconds")
+    return 1
+
+
 def main(arguments: Sequence[str]) -> int:
     name, rest = os.path.basename(arguments[0]), list(arguments[1:])
     if name == "lvs-fence" and rest:
@@ -413,7 +428,9 @@ def main(arguments: Sequence[str]) -> int:
         return (addresses if name == "lvs-addresses" else sync)(rest[0], rest[1])
     if rest in (["release"], ["reload"]):
         return release() if rest == ["release"] else reload()
-    say("usage: lvs-addresses|lvs-sync GROUP start|stop|status, lvs_heartbeat.py release|reload")
+    if len(rest) == 2 and rest[0] == "restart" and rest[1].isdecimal():
+        return restart(int(rest[1]))
+    say("usage: lvs-addresses|lvs-sync GROUP start|stop|status, lvs_heartbeat.py release|reload|restart SECONDS")
     return 2
 
 

@@ -348,6 +348,17 @@ def test_fencing_without_a_command_fails(host: Host, monkeypatch: pytest.MonkeyP
     assert call("lvs-fence", "reset", "d1") == 1
 
 
+def test_a_restart_waits_until_the_nodes_have_agreed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter(["transition", "foreign"])
+    monkeypatch.setattr(program.time, "sleep", lambda _seconds: setattr(host, "rscstatus", next(said)))
+    host.rscstatus = "transition"
+    assert program.main(["lvs_heartbeat.py", "restart", "5"]) == 0
+    assert host.ran == [["systemctl", "restart", "heartbeat.service"], *[["cl_status", "rscstatus"]] * 3]
+    host.rscstatus = "transition"
+    monkeypatch.setattr(program.time, "sleep", lambda _seconds: None)
+    assert program.main(["lvs_heartbeat.py", "restart", "3"]) == 1
+
+
 def test_a_program_that_takes_too_long_is_ended_without_a_word_of_its_arguments() -> None:
     assert program.run(["sleep", "30"], seconds=1) == (1, "", "not done after 1 seconds, ended")
 
