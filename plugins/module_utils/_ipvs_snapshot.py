@@ -132,8 +132,8 @@ def bring_back(
         else:
             # Realservers of the other address family and daemons exclude each other: who is to stop, stops first.
             before = _read_settings(environment)
-            parts = settings(check)
             try:
+                parts = settings(check)
                 parts.append(table(check))
             except LvsError as exc:
                 raise LvsError(f"{exc.message} {_put_back(before, environment)}", **exc.details) from exc
