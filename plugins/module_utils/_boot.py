@@ -10,10 +10,10 @@ import sys
 import time
 from typing import Any, Callable, Mapping, Sequence
 
-from . import _sysctl_effects as effects
 from ._errors import LvsError
 from ._network_files import saved_config
 from ._network_kernel import Kernel
+from ._network_model import SECTIONS
 from ._network_run import Request, run
 
 IPVS_TABLE = "/etc/lvs/ipvs.json"
@@ -80,29 +80,24 @@ def _once(config: Mapping[str, Any], root: str, kernel: Kernel) -> None:
 
 
 def _rest(config: Mapping[str, Any], root: str, kernel: Kernel) -> None:
-    """A device that does not come up must not take the VIPs of the others away."""
-    devices = {str(link.get("ifname")) for link in kernel.ip("link", "show")}
-    part = without_missing(config, devices)
-    if part != config:
-        try:
-            _once(part, root, kernel)
-        except LvsError as error:
-            say(f"network without the missing devices: {' '.join(error.message.split())}")
+    """A device that is not there, is down or has no address yet must not take the VIPs of the others away."""
+    for section in SECTIONS:
+        _as_far_as_possible(section, list(config.get(section) or ()), root, kernel)
 
 
-def without_missing(config: Mapping[str, Any], devices: set[str]) -> dict[str, Any]:
-    """A config without what needs a device that is neither there nor comes with a module."""
-    there = devices | {entry["name"] for entry in config.get("devices", ())}
-
-    def possible(name: str) -> bool:
-        return not name or name in there
-
-    return {
-        **config,
-        "sysctls": [entry for entry in config.get("sysctls", ()) if possible(effects.interface_of(entry["key"]))],
-        "addresses": [entry for entry in config.get("addresses", ()) if possible(entry["device"])],
-        "routes": [entry for entry in config.get("routes", ()) if possible(entry.get("device", ""))],
-    }
+def _as_far_as_possible(section: str, entries: list[Any], root: str, kernel: Kernel) -> None:
+    """Halves, until what cannot be had is alone."""
+    if not entries:
+        return
+    try:
+        _once({section: entries}, root, kernel)
+    except LvsError as error:
+        if len(entries) == 1:
+            say(f"network, left out: {' '.join(error.message.split())}")
+            return
+        middle = len(entries) // 2
+        for half in (entries[:middle], entries[middle:]):
+            _as_far_as_possible(section, half, root, kernel)
 
 
 def ipvs(path: str = IPVS_TABLE) -> None:

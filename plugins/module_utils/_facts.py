@@ -134,4 +134,6 @@ def route(family: str, entry: dict[str, Any]) -> dict[str, Any] | None:
         "scope": entry.get("scope", "global"),
         "metric": entry.get("metric", 0),
         "source": entry.get("prefsrc"),
+        "onlink": "onlink" in (*entry.get("flags", ()), *hop.get("flags", ())),
+        "tos": entry.get("tos"),
     }

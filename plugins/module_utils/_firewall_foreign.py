@@ -76,7 +76,7 @@ def _expression(expression: Any, maps: Mapping[str, Any]) -> Iterator[tuple[int,
             for value in _numbers(match.get("right")):
                 yield value, mask
     if _is_mark((expression.get("vmap") or {}).get("key")):
-        for pair in (expression["vmap"]["data"] or {}).get("set", []):
+        for pair in _pairs(expression["vmap"].get("data"), maps):
             for value in _numbers(pair[0]):
                 yield value, WHOLE
 
@@ -90,14 +90,18 @@ def _masked(value: Any) -> bool:
     return isinstance(parts, list) and len(parts) == 2 and _is_mark(parts[0]) and isinstance(parts[1], int)
 
 
+def _pairs(data: Any, maps: Mapping[str, Any]) -> list[Any]:
+    """What a map holds, one written out or one that is named."""
+    found = maps.get(data[1:], []) if isinstance(data, str) else (data or {}).get("set", [])
+    return list(found)
+
+
 def _set_to(value: Any, maps: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
     """A number, a map to numbers, or bits of the mark: `mark & keep | bits`, `mark | bits`."""
     if isinstance(value, int):
         yield value, WHOLE
     elif isinstance(value, dict) and "map" in value:
-        data = value["map"].get("data")
-        pairs = maps.get(data[1:], []) if isinstance(data, str) else (data or {}).get("set", [])
-        for pair in pairs:
+        for pair in _pairs(value["map"].get("data"), maps):
             if isinstance(pair, list) and isinstance(pair[-1], int):
                 yield pair[-1], WHOLE
     elif isinstance(value, dict) and isinstance(value.get("|"), list):

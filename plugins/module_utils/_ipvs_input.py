@@ -549,8 +549,8 @@ def parse(
 
     ``keep`` says that fields which are not stated keep the kernel's value (state ``merged``). ``pools`` are lists of
     realservers that services name instead of writing them out. Without ``judge`` whole records are taken as they are:
-    a kernel had them, so a kernel takes them, however little sense they make. What is wrong with a whole record is one of
-    the service's ``doubts``, which `target` judges by what the kernel has; beside other mistakes it is said here.
+    a kernel had them, so a kernel takes them, however little sense they make. What is wrong with a whole record is one
+    of the service's ``doubts``, which `target` judges by what the kernel has; beside other mistakes it is said here.
     """
     parser = _Parser(keep, pools, judge)
     restrictions = _restrictions(restrict or [], parser)

@@ -144,12 +144,22 @@ class _Comparison:
             "want": item.config(),
             "before": earlier["before"] if earlier else before,
         }
+        # A run that ended half-way may have left any of these; the run that ends well forgets them.
+        wants = [*earlier.get("was", ()), earlier["want"]] if earlier else []
+        was = [want for number, want in enumerate(wants) if want != entry["want"] and want not in wants[:number]]
+        if was:
+            entry["was"] = was
         moves = {**(moved or {}), **((earlier or {}).get("moved") or {})}
         if moves:
             entry["moved"] = moves
         if item.ident in self.derived:
             entry["derived"] = True
         self.result.records[item.ident] = entry
+
+    def _set_by_us(self, item: Item) -> list[Any]:
+        """The forms of an item that we have set, the last one first."""
+        entry = self.entries[item.ident]
+        return [item, *(item_of({"section": entry["section"], "want": want}) for want in entry.get("was", ()))]
 
     def _show(self, before: Iterable[Item], after: Iterable[Item]) -> None:
         self.result.before += before
@@ -365,7 +375,7 @@ class _Comparison:
         before = self.entries[item.ident]["before"]
         shown: list[Item] = [] if have is None else [have]
         after = shown
-        if before is None and have is not None and same_route(item, have, item):
+        if before is None and have is not None and any(same_route(ours, have, ours) for ours in self._set_by_us(item)):
             undo = self._route_operation("add", item, words)
             self.result.leave.append(self._route_operation("del", item, words, (undo,)))
             self._show(shown, [])
@@ -407,6 +417,6 @@ class _Comparison:
         before = {"rules": self.entries[item.ident]["before"]}
         old = [rule for rule in parse(before, "ledger") if isinstance(rule, Rule)]
         # A rule that is neither ours nor from before is somebody else's.
-        strange = [rule for rule in have if rule != item and rule not in old]
+        strange = [rule for rule in have if rule not in self._set_by_us(item) and rule not in old]
         self.result.leave += self._exchange(have, [*old, *strange])
         self._show(have, [*old, *strange])

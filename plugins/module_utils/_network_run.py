@@ -255,7 +255,13 @@ class _Run:
         gone = set(difference.forget)
         if self.request.persist or self.request.state == "absent":
             gone.update(f"file {path}" for path, content in self._wanted_files(difference).items() if content is None)
-        self._remember({ident: entry for ident, entry in self.entries.items() if ident not in gone})
+        self._remember(
+            {
+                ident: {key: value for key, value in entry.items() if key != "was"}
+                for ident, entry in self.entries.items()
+                if ident not in gone
+            }
+        )
 
     # ---- failure
 

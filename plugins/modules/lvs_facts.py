@@ -149,8 +149,8 @@ ansible_facts:
         routes:
           description:
             - The unicast routes of the main table with C(family), C(destination), C(gateway), C(device), C(protocol),
-              C(scope), C(metric) and C(source). What a route does not have is null. Of several next hops the first is
-              shown.
+              C(scope), C(metric), C(source), C(onlink) (the gateway need not be in a network of the host's) and C(tos).
+              What a route does not have is null. Of several next hops the first is shown.
           returned: success
           type: list
           elements: dict
@@ -163,6 +163,8 @@ ansible_facts:
               scope: global
               metric: 0
               source: null
+              onlink: false
+              tos: null
         firewall:
           description:
             - Whether M(linuxvirtualserver.lvs.firewall) can use C(nftables), and C(nft) or C(legacy) of C(iptables).

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..module_utils._errors import LvsError
+from ..module_utils._firewall_model import parse as parse_firewall
+from ..module_utils._network_model import parse as parse_network
 from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .behaviour import dos_settings, reuse_mode
 from .exclusions import check_keys
@@ -63,6 +66,7 @@ class _Compiler:
                 self.parts[host] = NetworkPart(machine)
                 self.firewalls[host] = FirewallPart(machine)
         self.vips: set[IPAddress] = set()
+        self.promised: set[Any] = set()
         self.addresses = Realservers(inventory, self.machines, self.vips, self.mistakes)
 
     def run(self) -> Plan:
@@ -82,10 +86,21 @@ class _Compiler:
         )
         for host, machine in self.machines.items():
             self._compile_part(host, machine)
+        if not self.mistakes:
+            self._ask_the_modules()
         # The same mistake can be met once per VIP, protocol and port; a person needs it once.
         self.mistakes[:] = dict.fromkeys(self.mistakes)
         self.plan.warnings[:] = dict.fromkeys(self.plan.warnings)
         return self.plan
+
+    def _ask_the_modules(self) -> None:
+        """What modules network and firewall would refuse later, when other hosts have been written to already."""
+        for host, part in self.plan.parts.items():
+            for name, parse in (("network", parse_network), ("firewall", parse_firewall)):
+                try:
+                    parse(part.get(name) or {})
+                except LvsError as exc:
+                    self.mistakes += [f"host {host}: {name}: {text}." for text in exc.details["mistakes"]]
 
     def _clusters(self) -> list[Cluster]:
         by_name: dict[str, list[Machine]] = {}
@@ -172,7 +187,7 @@ class _Compiler:
                     self.parts[holder].floating_vip(vip)
                 else:
                     self.parts[holder].director_vip(vip, device)
-            promise(self.plan.probe, holders, service, vip, devices)
+            promise(self.plan.probe, holders, service, vip, devices, self.promised)
         records = []
         for targets in self._targets(service):
             members = self._members(cluster, service, targets)

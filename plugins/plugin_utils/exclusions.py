@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
-from .addresses import IPAddress
+from .addresses import AddrFormatError, IPAddress
 from .host_variables import edges
 from .machines import Machine
 from .marks import contradictions
@@ -36,7 +38,9 @@ def check_keys(clusters: Sequence[Cluster], machines: Iterable[Machine], mistake
                                 f" {first}; every VIP, protocol and port belongs to one service."
                             )
         _check_marks(cluster, mistakes)
-    _check_links(set(homes), machines, mistakes)
+    everybody = list(machines)
+    _check_links(set(homes), everybody, mistakes)
+    _check_ways(clusters, set(homes), everybody, mistakes)
 
 
 def _check_marks(cluster: Cluster, mistakes: Mistakes) -> None:
@@ -76,3 +80,42 @@ def _check_links(vips: set[IPAddress], machines: Iterable[Machine], mistakes: Mi
                     f"VIP {link.address} is the address of {machine.name} on {link.interface} with the network's"
                     " prefix; a VIP is an address of its own, held by the director as /32 or /128."
                 )
+
+
+def _gateways(machine: Machine) -> Iterator[IPAddress]:
+    for route in (route for version in (4, 6) for route in machine.routes(version)):
+        with contextlib.suppress(AddrFormatError, ValueError, TypeError):
+            yield IPAddress(route.get("gateway"))
+
+
+def _check_ways(
+    clusters: Sequence[Cluster], vips: set[IPAddress], machines: Iterable[Machine], mistakes: Mistakes
+) -> None:
+    """No VIP and no network of VIPs has what machines are reached by: who takes it in as its own is cut off from it."""
+    ways = _ways(vips, machines)
+    for service in (service for cluster in clusters for service in cluster.services):
+        for network, (address, what) in itertools.product(service.networks, ways.items()):
+            if address in network:
+                mistakes.append(
+                    f"service {service.name}: networks {network.cidr}: {address} in it is {what}, which whoever takes"
+                    " the network in would reach no more; name smaller networks, or single vips."
+                )
+    for machine in (machine for cluster in clusters for machine in cluster.directors):
+        for gateway in vips & set(_gateways(machine)):
+            mistakes.append(
+                f"VIP {gateway} is a gateway of director {machine.name}, which cannot hold it as well; choose another."
+            )
+
+
+def _ways(vips: set[IPAddress], machines: Iterable[Machine]) -> dict[IPAddress, str]:
+    """The addresses by which machines are reached, and what each is."""
+    ways: dict[IPAddress, str] = {}
+    for machine in machines:
+        for link in machine.links:
+            if not link.is_host_route and link.address not in vips:
+                ways.setdefault(link.address, f"the address of {machine.name} on {link.interface}")
+        if address := machine.management():
+            ways.setdefault(address, f"how Ansible reaches {machine.name} (ansible_host)")
+        for gateway in _gateways(machine):
+            ways.setdefault(gateway, f"a gateway of {machine.name}")
+    return ways

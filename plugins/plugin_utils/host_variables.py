@@ -123,10 +123,13 @@ def _check_addresses(machine: Machine, mistakes: Mistakes) -> None:
 
 
 def edges(network: IPNetwork) -> set[IPAddress]:
-    """The addresses of a network that belong to no host: its own and the broadcast address (RFC 3021 has none)."""
+    """The addresses of a network that belong to no host: its own and the broadcast address (RFC 3021 has none).
+
+    IPv6 knows no broadcast; the network's own is the routers' anycast address.
+    """
     if network.prefixlen >= full_length(network.version) - 1:
         return set()
-    return {network.network} | ({network.broadcast} if network.broadcast is not None else set())
+    return {network.network} | ({network.broadcast} if network.version == 4 else set())
 
 
 def listing(links: Sequence[Link]) -> str:

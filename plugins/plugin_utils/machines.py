@@ -98,7 +98,10 @@ class Machine:
 
     def candidates(self, version: int, vips: Collection[IPAddress]) -> list[Link]:
         """Addresses that can be this machine's RIP or DIP: not a VIP, not only for management if there are others."""
-        links = [link for link in self.links if link.address.version == version and link.address not in vips]
+        # An inside address that we set ourselves is there from the second run on only.
+        ours = set(self.addresses("lvs_inside")) - set(self.addresses("lvs_inside", settable=False))
+        others = {*vips, *ours}
+        links = [link for link in self.links if link.address.version == version and link.address not in others]
         if interface := self.variables.get("lvs_interface"):
             links = [link for link in links if link.interface == interface]
         for unwanted in (lambda link: link.is_host_route, lambda link: link.address == self.management()):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..module_utils._sysctl_effects import escaped
 from .addresses import AddrFormatError, IPAddress, IPNetwork
 from .machines import Machine, family, full_length
 
@@ -93,7 +94,7 @@ class NetworkPart:
         self.sysctl("net.ipv4.ip_forward", 1)
         # A redirect is sent if `all` or the interface says so: both must be off.
         for name in ("all", *interfaces):
-            self.sysctl(f"net.ipv4.conf.{name}.send_redirects", 0)
+            self.sysctl(f"net.ipv4.conf.{escaped(name)}.send_redirects", 0)
 
     def hide_vip(self, version: int) -> None:
         """The ARP cure (HOWTO 6): `all`, since the kernel, not a device, answers; IPv6 answers per device anyway."""
@@ -143,7 +144,7 @@ class NetworkPart:
             )
         if one_network and rip.version == 6 and (link := self.machine.link_to(gateway)):
             # An IPv6 router redirects us to a client next door, and cannot be told not to (HOWTO 5.12): do not listen.
-            self.sysctl(f"net.ipv6.conf.{link.interface}.accept_redirects", 0)
+            self.sysctl(f"net.ipv6.conf.{escaped(link.interface)}.accept_redirects", 0)
 
     def compiled(self, extra_sysctls: Mapping[str, Any]) -> dict[str, list[Any]]:
         """The `config` of module ``network``."""
@@ -220,12 +221,21 @@ class NetworkPart:
     def _fitting_routes(self, version: int, table: int) -> list[dict[str, Any]]:
         """The main table's routes again, with the `advmss` that leaves room for the tunnel (HOWTO 8.16)."""
         routes = []
+        seen: set[tuple[Any, int]] = set()
         for route in self.machine.routes(version):
             interface = self.machine.interface(route.get("device") or "")
             if interface is None or interface["name"] in (TUNNEL_DEVICE[version][0], "lo"):
                 continue
             if str(route["destination"]).startswith(("fe80:", "ff00:")) or self._is_own_vip(route["destination"]):
                 continue
+            # Those go on by the main table, without the smaller segments.
+            gateway = str(route.get("gateway") or "")
+            if route.get("onlink") or route.get("tos") or (gateway and (":" in gateway) != (version == 6)):
+                continue
+            # Of several to the same place the kernel takes the first.
+            if (place := (route["destination"], route.get("metric") or 0)) in seen:
+                continue
+            seen.add(place)
             kept = ("destination", "family", "gateway", "device", "metric")
             copy = {key: route[key] for key in kept if route.get(key)}
             advmss = interface["mtu"] - TUNNEL_OVERHEAD[version] - HEADERS[version]

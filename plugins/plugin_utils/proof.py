@@ -14,21 +14,29 @@ from .services import FTP_CONTROL, Service
 
 
 def promise(
-    probe: dict[str, Any], directors: Sequence[Machine], service: Service, vip: IPAddress, devices: Mapping[str, str]
+    probe: dict[str, Any],
+    directors: Sequence[Machine],
+    service: Service,
+    vip: IPAddress,
+    devices: Mapping[str, str],
+    known: set[Any],
 ) -> None:
-    """What a client can see: who answers for the VIP, any director that may hold it, and that its TCP ports do."""
+    """What a client can see: who answers for the VIP, any director that may hold it, and that its TCP ports do.
+
+    ``known`` is what `probe` has already: VIPs, and VIPs with ports.
+    """
     interfaces = [machine.interface(devices[machine.name]) for machine in directors if machine.name in devices]
     macs = list(dict.fromkeys(str(interface["mac"]) for interface in interfaces if interface))
-    known = {item["address"] for item in probe["vips"]}
-    if not service.vip_less and str(vip) not in known:
+    if not service.vip_less and vip not in known:
+        known.add(vip)
         names = " or ".join(machine.name for machine in directors)
         probe["vips"].append({"address": str(vip), "director": names, "macs": macs})
     if all(entry.weight == 0 for entry in service.entries):
         return
     for port in _probed_ports(service, vip):
-        probed = {"address": str(vip), "port": port, "protocol": "tcp"}
-        if probed not in probe["services"]:
-            probe["services"].append(probed)
+        if (vip, port) not in known:
+            known.add((vip, port))
+            probe["services"].append({"address": str(vip), "port": port, "protocol": "tcp"})
 
 
 def _probed_ports(service: Service, vip: IPAddress) -> Iterable[int]:

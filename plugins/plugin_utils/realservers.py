@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from .addresses import IPAddress
+from .addresses import IPAddress, IPNetwork
 from .failover import Failover
 from .host_variables import listing
 from .inventory import Inventory
@@ -47,6 +47,7 @@ class Realservers:
         self.machines = machines
         self.vips = vips
         self.mistakes = mistakes
+        self._targets: dict[str, tuple[set[IPAddress], list[IPNetwork]]] = {}
 
     def owner_of(self, rip: IPAddress) -> str | None:
         machines = (self.machines[host] for host in self.inventory.realservers)
@@ -151,7 +152,13 @@ class Realservers:
         self, cluster: Cluster, service: Service, entry: Entry, where: str, rip: IPAddress
     ) -> IPAddress | None:
         """DR rewrites the frame only, NAT needs the reply: both want director and realserver on one link."""
-        if any(rip in own.vips or any(rip in net for net in own.networks) for own in cluster.services):
+        if cluster.name not in self._targets:
+            self._targets[cluster.name] = (
+                {vip for own in cluster.services for vip in own.vips},
+                list(dict.fromkeys(network for own in cluster.services for network in own.networks)),
+            )
+        vips, networks = self._targets[cluster.name]
+        if rip in vips or any(rip in network for network in networks):
             self.mistakes.append(
                 f"{where}: its address {rip} is a VIP of this cluster, so the director would send the packets to"
                 " itself; give the realserver's own address (RIP)."

@@ -295,7 +295,10 @@ def _mark_rules(
     if ftp:
         ports += ftp.marked
     else:
-        for value in _listed(settings.get("ports") or []):
+        values = _listed(settings.get("ports") or [])
+        if len(values) > 1 and any(str(value) == "0" for value in values):
+            mistakes.append(f"{where}: port 0 is every port, so it stands alone.")
+        for value in values:
             if (found := mistakes.ports(f"{where}: port", value, protocols[0])) is not None and found != (0, 0):
                 ports.append(found)
         if settings.get("ports") in (None, [], ()):

@@ -353,7 +353,7 @@ MARKED_RIGHT: st.SearchStrategy[Any] = st.lists(
             "fwmark": st.integers(1, 2**32 - 1),
             "vips": st.lists(st.sampled_from(["192.168.1.110", "2001:db8:1::110", "192.168.1.111"]), unique=True),
             "networks": st.lists(st.sampled_from(["192.168.3.0/29", "2001:db8:9::/125"]), min_size=1, unique=True),
-            "ports": st.lists(st.sampled_from([0, 80, "8000-8099"]), min_size=1, unique=True),
+            "ports": st.sampled_from([[0], [80], ["8000-8099"], [80, "8000-8099"]]),
             "forwarding": st.sampled_from(["dr", "nat", "tun"]),
             "persistence": st.sampled_from([None, 300]),
             "vip_less": st.booleans(),

@@ -31,6 +31,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
+RULE = {"from": "10.9.0.1", "priority": 9, "table": 1100}
+
+
 class Clock:
     """Time that passes by waiting only; something can happen at a time."""
 
@@ -88,6 +91,21 @@ def test_what_does_not_need_the_missing_device_comes_all_the_same(host: FakeHost
     assert "ip addr add 192.168.1.110/32 dev lo" in host.commands
     assert host.settings.values["net.ipv4.conf.all.arp_ignore"] == "1"
     assert not any("eth9" in line for line in host.commands)
+
+
+def test_what_does_not_need_a_device_that_is_down_comes_all_the_same(
+    host: FakeHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.batch("ip link add eth9 type dummy")
+    refused = {"key": "net.ipv4.conf.all.no_such_setting", "value": "1"}
+    save(host, {**CONFIG, "sysctls": [*CONFIG["sysctls"], refused], "rules": [RULE]})
+    with pytest.raises(LvsError):
+        boot(host, Clock())
+    commands = " ".join(host.commands)
+    assert "addr add 192.168.1.110/32 dev lo" in commands
+    assert host.settings.values["net.ipv4.conf.all.arp_ignore"] == "1"
+    said = capsys.readouterr().err
+    assert "left out: This host cannot give what is wanted: net.ipv4.conf.all.no_such_setting" in said
 
 
 def test_a_boot_changes_no_saved_file_and_twice_is_nothing(host: FakeHost) -> None:

@@ -561,6 +561,42 @@ def test_a_crash_loses_no_value_from_before(host: FakeHost, monkeypatch: pytest.
     assert host.state() == before
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_what_a_crashed_change_left_is_still_ours(
+    host: FakeHost, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """The ledger knows the new form before the kernel has it: either may be there when everything is to go."""
+
+    def wanted(gateway: str, table: int) -> dict[str, Any]:
+        return {
+            "routes": [{"destination": "default", "gateway": gateway, "device": "eth0", "table": 1100}],
+            "rules": [{"from": "192.168.1.2", "priority": 1601, "table": table}],
+        }
+
+    before = host.state()
+    run(host, wanted("192.168.1.9", 1101))
+
+    def crash(*_arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if written:
+            patched.setattr(_network_run._Run, "_verify", crash)
+        else:
+            patched.setattr(_network_run._Run, "_apply", crash)
+        with pytest.raises(KeyboardInterrupt):
+            run(host, wanted("192.168.1.10", 1102))
+    assert "was" in str(ledger(host))
+    run(host, state="absent")
+    assert host.state() == before
+
+
+def test_the_forms_of_before_are_forgotten_when_all_is_well(host: FakeHost) -> None:
+    for gateway in ("192.168.1.9", "192.168.1.10"):
+        run(host, {"routes": [{"destination": "default", "gateway": gateway, "device": "eth0", "table": 1100}]})
+    assert "was" not in str(ledger(host))
+
+
 # ---- files
 
 

@@ -318,6 +318,7 @@ WHOLE = 0xFFFFFFFF
         (match({"&": [MARK, 0xF]}, 2), [(2, 0xF)]),
         (match({"meta": {"key": "l4proto"}}, "tcp"), []),
         ({"vmap": {"key": MARK, "data": {"set": [[4, {"accept": None}]]}}}, [(4, WHOLE)]),
+        ({"vmap": {"key": MARK, "data": "@nobody"}}, []),
         ("accept", []),
     ],
 )

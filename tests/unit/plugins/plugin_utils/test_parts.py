@@ -103,6 +103,32 @@ def test_tun_realserver_of_ipv6() -> None:
     ]
 
 
+def test_a_vlan_has_its_dot_escaped() -> None:
+    tested = part("director")
+    tested.forwarding(4, ["eth0.100"])
+    assert tested.compiled({})["sysctls"][-1]["key"] == "net.ipv4.conf.eth0/100.send_redirects"
+    tested = part(seen=facts({"eth0.100": ["2001:db8:2::2/64"]}))
+    tested.return_through(IPAddress("2001:db8:2::2"), IPAddress(DIP6), one_network=True)
+    assert tested.compiled({})["sysctls"][-1]["key"] == "net.ipv6.conf.eth0/100.accept_redirects"
+
+
+def test_routes_that_cannot_be_copied_stay_in_the_main_table() -> None:
+    seen = facts(LINKS["rs3"], GATEWAYS["rs3"])
+    first = {"family": "ipv4", "destination": "default", "device": "eth1", "metric": None}
+    plain = {"family": "ipv4", "destination": "10.0.0.0/8", "device": "eth1", "metric": 0}
+    seen["routes"] += [
+        {**first, "gateway": "172.16.5.253"},  # as good as the one before it
+        {**plain, "gateway": "10.255.255.1", "onlink": True},
+        {**plain, "gateway": "fe80::1"},
+        {**plain, "gateway": "172.16.5.9", "tos": "0x10"},
+    ]
+    tested = part("rs3", seen=seen)
+    tested.tunnel(IPNetwork(VIP))
+    routes = tested.compiled({})["routes"]
+    assert [route["destination"] for route in routes] == ["10.255.0.0/24", "172.16.5.0/24", "default"]
+    assert routes[-1]["gateway"] == GATEWAYS["rs3"][0]
+
+
 def test_advmss_follows_the_mtu() -> None:
     tested = part("rs3", seen=facts(LINKS["rs3"], GATEWAYS["rs3"], mtu=9000))
     tested.tunnel(IPNetwork(VIP))
