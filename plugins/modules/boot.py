@@ -19,8 +19,8 @@ description:
     and then C(/etc/lvs/network.json), saved by M(linuxvirtualserver.lvs.network). A file that is not there is no
     mistake. It writes only what is missing, so starting the unit again changes nothing.
   - The unit runs after C(network-online.target). If a device or a gateway is not there yet, it tries again for 30
-    seconds; then it puts in place what does not need the missing device, and fails with one line per failure in the
-    journal.
+    seconds; then it leaves out what still cannot be had, such as routes over a device that is down, puts the rest in
+    place, and fails with one line per failure in the journal. C(systemctl restart lvs.service) tries again.
   - Stopping the unit changes nothing.
   - The unit is enabled, not started.
 extends_documentation_fragment:
