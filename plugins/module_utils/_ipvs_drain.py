@@ -245,7 +245,7 @@ class _Run:
             self._set(found, weights)
         except LvsError as exc:
             if exc.details.get("rolled_back", True):
-                self._remember(before, memory)
+                self._remember(memory=before, before=memory)
             raise
 
     def _remember(self, memory: drained.Memory, before: drained.Memory) -> None:
