@@ -118,6 +118,7 @@ class BootInstall:
             words = step.split()
             if words[0] == "systemctl":
                 self._must(words[1:])
+                _files.sync_links_of_units(self._root)
             elif words[-1] == PROGRAM:
                 folders = (os.path.dirname(self.program_path), self._below(SAVED))
                 self._put(self.program_path, after.program, 0o755, *folders)

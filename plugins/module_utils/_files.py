@@ -75,6 +75,16 @@ def remove(path: str, *directories: str) -> None:
             os.rmdir(directory)
 
 
+def sync_links_of_units(root: str = "/") -> None:
+    """What `systemctl enable` makes: it syncs nothing, so after a power failure the unit would not be enabled."""
+    units = os.path.join(root, "etc/systemd/system")
+    with contextlib.suppress(OSError):
+        for name in os.listdir(units):
+            if name.endswith((".wants", ".requires")):
+                _sync_directory(os.path.join(units, name))
+        _sync_directory(units)
+
+
 def _sync_directory(directory: str) -> None:
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

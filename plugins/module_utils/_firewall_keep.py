@@ -236,6 +236,7 @@ class Keep:
                 code, said = self.systemctl(*words[1:])
                 if code != 0:
                     raise LvsError(f"{step} ended with code {code}: {said}")
+                _files.sync_links_of_units(self._below("/"))
             elif content is None:
                 _files.remove(self._below(words[-1]), *([self._below("/etc/lvs")] if words[-1] != UNIT else []))
             else:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _boot_install, _zipapp
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _boot_install, _files, _zipapp
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._boot_install import BootInstall, Installed, diff
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 
@@ -172,3 +173,14 @@ def test_diff_is_text_lines() -> None:
         "lvs.service enabled",
     ]
     assert all(part["after"].endswith("\n") for part in parts)
+
+
+def test_the_link_that_enables_the_unit_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemctl syncs nothing: a power failure soon after the first run left the unit not enabled."""
+    wants = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    _files.sync_links_of_units(str(tmp_path))
+    assert synced == [str(wants), str(wants.parent)]
+    _files.sync_links_of_units(str(tmp_path / "nowhere"))
