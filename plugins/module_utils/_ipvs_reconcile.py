@@ -112,25 +112,11 @@ def reconcile(
     config: list[dict[str, Any]] | None,
     state: str = MERGED,
     restrict: list[dict[str, Any]] | None = None,
-    save: str | None = None,
-    drain_timeout: float = 0,
-    allow_empty: bool = False,
     full: bool = False,
-    check: bool = False,
-    environment: Environment | None = None,
-    pools: dict[str, Any] | None = None,
-    src: str | None = None,
-    guard: dict[str, Any] | None = None,
-    judge: bool = True,
+    **options: Any,
 ) -> dict[str, Any]:
-    """What module ``ipvs`` does; its options are documented there. Returns the module's results.
-
-    Without ``judge`` the config is what a kernel had, and is not asked whether it makes sense.
-    """
-    outcome = reconciled(
-        config, state, restrict, save, drain_timeout, allow_empty, full, check, environment, pools, src, guard, judge
-    )
-    return report(outcome, full)
+    """What `reconciled` does, as the module's results; ``full`` shows the whole table."""
+    return report(reconciled(config, state, restrict, full=full, **options), full)
 
 
 def reconciled(
@@ -148,7 +134,10 @@ def reconciled(
     guard: dict[str, Any] | None = None,
     judge: bool = True,
 ) -> Outcome:
-    """The same, before it becomes the module's results."""
+    """What module ``ipvs`` does; its options are documented there.
+
+    Without ``judge`` the config is what a kernel had, and is not asked whether it makes sense.
+    """
     if src is not None:
         source = saved_table.load(src)
         if source is None:

@@ -214,7 +214,7 @@ def test_a_check_that_cannot_be_is_refused(pair: Pair) -> None:
 def test_a_check_that_would_not_run_is_refused(pair: Pair) -> None:
     """keepalived would say nothing, and count the realservers as up."""
     if pair.checker != "keepalived":
-        return
+        pytest.skip("about what keepalived does with such a program")
     services = copy.deepcopy(pair.services)
     services[0]["health"] = {"type": "external", "command": "/usr/local/sbin/nobody-wrote-this"}
     play = pair.play("site.yml", services=services)

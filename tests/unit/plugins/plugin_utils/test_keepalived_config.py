@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import ipvsadm_text, keepalived_text
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.failover_part import PREFERRED
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.keepalived_config import render
 
 KEEPALIVED = shutil.which("keepalived", path="/usr/sbin:/usr/bin:/usr/local/sbin")
@@ -386,3 +387,8 @@ def test_what_keepalived_cannot_say_is_refused(part: dict[str, Any], message: st
     with pytest.raises(LvsError) as error:
         render(part)
     assert error.value.message.startswith(message)
+
+
+def test_the_role_knows_the_priority_of_who_is_preferred() -> None:
+    variables = Path(__file__).resolve().parents[4] / "roles/keepalived/vars/main.yml"
+    assert f"\n__keepalived_preferred: {PREFERRED}\n" in variables.read_text(encoding="utf-8")
