@@ -13,6 +13,7 @@ from . import _ipvs_model as model
 from . import _ipvs_saved as saved_table
 from ._errors import LvsError
 from ._ipvs_diff import DETACHED, MERGED
+from ._ipvs_handshakes import Handshakes
 from ._ipvs_input import (
     Mistake,
     Mistakes,
@@ -109,17 +110,20 @@ class _Run:
     def results(self) -> dict[str, Any]:
         """Do it, and say what was done."""
         wish = self._wish
-        with self._environment.exclusive(wish.check):
-            found = self._find()
-            if wish.state == DRAINED:
-                self._take_weight(found)
-        if wish.state == DRAINED:
-            self._finished = self._wait(found)
-            waited = self._environment.clock() - self._started
-            gone = self._leave(found)
-        else:
+        drains = wish.state == DRAINED
+        with self._environment.handshakes() as handshakes:
+            with self._environment.exclusive(wish.check):
+                found = self._find()
+                if drains and not wish.check and any(found.record(place).weight for place in found.places):
+                    handshakes.begin()
+                if drains:
+                    self._take_weight(found)
+            if drains:
+                self._finished = self._wait(found, handshakes)
+        if not drains:
             self._give_weight(found)
-            waited, gone = self._environment.clock() - self._started, False
+        waited = self._environment.clock() - self._started
+        gone = drains and self._leave(found)
         return self._merged(found, waited, gone)
 
     # ---- who is meant
@@ -265,7 +269,7 @@ class _Run:
 
     # ---- waiting
 
-    def _wait(self, found: Found) -> bool:
+    def _wait(self, found: Found, handshakes: Handshakes) -> bool:
         """Until nothing that is waited for is seen twice in a row: a connection may show up late."""
         seconds = max(0.0, self._wish.timeout - self._wish.waited)
         deadline = self._started + (seconds if self._wish.at_once is None else min(seconds, self._wish.at_once))
@@ -279,6 +283,7 @@ class _Run:
             if remaining <= 0:
                 return False
             self._environment.sleep(min(POLL_SECONDS, remaining))
+            handshakes.look()
 
     def _count(self, found: Found) -> dict[tuple[ServiceKey, DestinationKey], Connections]:
         environment = self._environment

@@ -36,6 +36,7 @@ from ._ipvs_diff import (
     touched,
 )
 from ._ipvs_guard import Guard, parse_guard
+from ._ipvs_handshakes import SETTINGS, Handshakes
 from ._ipvs_input import Restriction, WantedService, names_only, parse, parse_restrict
 from ._ipvs_kernel import PROC_TABLE, Failure, KernelTable, Unloaded
 from ._ipvs_lock import Lock
@@ -71,6 +72,7 @@ class Environment(NamedTuple):
     lock: Lock = Lock()
     strangers: Callable[[Iterable[ServiceKey]], dict[ServiceKey, str]] = strangers
     drained: str = ""  # where drained realservers are remembered; nothing means the usual place
+    settings: str = SETTINGS
 
     def memory(self) -> str:
         """The path of the memory of drained realservers."""
@@ -79,6 +81,10 @@ class Environment(NamedTuple):
     def exclusive(self, check: bool) -> ContextManager[Any]:
         """The lock, unless nothing will be written."""
         return contextlib.nullcontext() if check else self.lock
+
+    def handshakes(self) -> Handshakes:
+        """What keeps clients that are just connecting where they are."""
+        return Handshakes(self.clock, self.settings)
 
 
 class Request(NamedTuple):
@@ -498,15 +504,18 @@ class _Writer:
     def _carry_out(self, step: Difference, goal: Table) -> list[Failure]:
         # Nobody leaves before all that comes is there: the kernel goes on after a refusal, and what is deleted and
         # then rolled back has lost its connections.
-        failures = self._apply(step.grow + step.drain)
-        if failures or self._lost or not step.shrink:
-            return failures
-        leaving = _who_leaves(self.current, goal, list(self.current))
-        if leaving and self._drain_timeout:
-            with self._environment.lock.released():
-                self._wait(leaving)
-        else:
-            self.leaving.update(self.count(leaving))
+        with self._environment.handshakes() as handshakes:
+            if step.drain:
+                handshakes.begin()
+            failures = self._apply(step.grow + step.drain)
+            if failures or self._lost or not step.shrink:
+                return failures
+            leaving = _who_leaves(self.current, goal, list(self.current))
+            if leaving and self._drain_timeout:
+                with self._environment.lock.released():
+                    self._wait(leaving, handshakes)
+            else:
+                self.leaving.update(self.count(leaving))
         return self._apply(step.shrink)
 
     def _renew_routes(self, before: Table, planned: Difference) -> None:
@@ -552,7 +561,7 @@ class _Writer:
         found = self._table.connections(keys)
         return {(service, place): found.get(service, {}).get(place) for service, place in leaving}
 
-    def _wait(self, leaving: Leaving) -> None:
+    def _wait(self, leaving: Leaving, handshakes: Handshakes) -> None:
         """Until no active connection is seen twice in a row, or until the time is over.
 
         Once is not enough: a connection may show up just after the weight has gone.
@@ -567,6 +576,7 @@ class _Writer:
             if quiet == 2 or remaining <= 0:
                 return
             self._environment.sleep(min(POLL_SECONDS, remaining))
+            handshakes.look()
 
     def _rolled_back(self, error: LvsError, before: Table, keys: list[ServiceKey]) -> LvsError:
         """The error to raise after undoing what was written."""

@@ -89,9 +89,11 @@ options:
   drain_timeout:
     description:
       - How long to wait for realservers that leave, in seconds. Their weight is set to 0, and they are deleted as soon
-        as
-        none of them has an active connection, or when the time is over.
+        as none of them has an active connection, or when the time is over.
       - UDP has no active connections. Inactive connections and persistence templates are not waited for.
+      - For the first three seconds at most the setting C(net.ipv4.vs.expire_nodest_conn) is off if it was on. With it
+        the kernel sends the repeated SYN of a client whose realserver has lost its weight to another realserver, which
+        then resets the connection if the first one was only slow. A run that is killed within this time leaves it off.
       - With V(0) they are deleted at once.
     type: int
     default: 0

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
-from lab import Lab, shares
+from lab import TRAFFIC, Lab, shares
 
 VIP = "192.168.1.110"
 WEB = {"address": VIP, "port": 80}
@@ -53,6 +55,33 @@ def test_draining_while_a_connection_is_open(lab: Lab, module: Module) -> None:
     assert weights(lab) == dict.fromkeys(RIPS.values(), "3")
     assert set(shares(lab.ask("tcp", VIP, 80, 6))) == set(RIPS)
     assert not module("director", "ipvs_drain", state="restored", **who)["changed"]
+
+
+def test_a_realserver_that_leaves_ends_its_handshakes(lab: Lab, module: Module) -> None:
+    """A slow handshake is waited for like a connection, and the client's repeated SYN goes where its first went: to
+    another realserver it would go with this setting, which every director has, and the connection would be reset.
+    """
+    table = module("director", "ipvs_info", restrict=[WEB])["config"]
+    _leaves, stays = RIPS.values()
+    module("director", "ipvs", config=[{**WEB, "realservers": [{"address": stays, "weight": 0}]}])
+    setting = "/proc/sys/net/ipv4/vs/expire_nodest_conn"
+    before = lab.run("director", f"cat {setting}; echo 1 > {setting}").strip()
+    for name in RIPS:
+        lab.run(name, "tc qdisc add dev eth1 root netem delay 3500ms")
+    try:
+        lab.run("client", f"nohup {TRAFFIC} upload {VIP} 80 1000 > /tmp/far.json 2>&1 < /dev/null &")
+        begun = "grep -q ' SYN_RECV ' /proc/net/ip_vs_conn"
+        lab.run("director", f"timeout 10 sh -c {shlex.quote(f'until {begun}; do sleep 0.05; done')}")
+        config = [{**WEB, "realservers": [{"address": stays, "weight": 1}]}]
+        result = module("director", "ipvs", state="replaced", drain_timeout=30, config=config)
+        lab.wait("client", "test -s /tmp/far.json", seconds=20)
+        assert lab.run("director", f"cat {setting}; echo {before} > {setting}").strip() == "1"
+    finally:
+        for name in RIPS:
+            lab.run(name, "tc qdisc del dev eth1 root")
+    assert json.loads(lab.run("client", "cat /tmp/far.json")), "the client was cut off"
+    assert weights(lab) == {stays: "1"}, result
+    assert module("director", "ipvs", state="replaced", config=table)["changed"]
 
 
 def test_an_open_connection_survives_every_edit_in_place(lab: Lab, module: Module) -> None:

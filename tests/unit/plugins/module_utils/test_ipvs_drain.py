@@ -43,6 +43,7 @@ class Director:
             Lock(str(root / "run"), sleep=self._sleep, clock=lambda: self.time),
             lambda keys: {},
             str(root / "drained.json"),
+            str(root),
         )
         self.run([self.service("tcp", 80, 2), self.service("udp", 53, 3)])
         self.kernel.writes.clear()
@@ -326,6 +327,20 @@ def test_a_part_of_the_time_is_no_end_of_it(director: Director) -> None:
     director.drain(timeout=12, waited=10, at_once=5, on_timeout="delete")
     assert director.weights() == {}
     assert not director.drain(timeout=12, on_timeout="delete", at_once=5)["changed"]
+
+
+def test_repeated_syns_stay_once_when_the_weight_is_taken(director: Director, tmp_path: Path) -> None:
+    setting = tmp_path / "expire_nodest_conn"
+    setting.write_text("1\n")
+    values: list[str] = []
+    director.on_sleep = lambda: values.append(setting.read_text().strip())
+    director.dests()[80].active = 1
+    director.drain(timeout=30, on_timeout="keep", at_once=5, check=True)
+    director.drain(timeout=30, on_timeout="keep", at_once=5)
+    assert (values[:6], values[7:]) == (["0"] * 6, ["1"] * 3)
+    values.clear()
+    director.drain(timeout=30, on_timeout="keep", waited=5, at_once=5)
+    assert set(values) == {"1"}
 
 
 def test_the_weight_comes_back_in_steps(director: Director) -> None:

@@ -91,6 +91,7 @@ class Machine:
             Lock(str(self.root / "run"), sleep=self._sleep, clock=lambda: self.time),
             lambda keys: {key: "of somebody else" for key in keys if key in self.strangers},
             str(self.root / "drained.json"),
+            str(self.root),
         )
 
     def run(self, config: list[dict[str, Any]] | None, state: str = "merged", **options: Any) -> dict[str, Any]:
@@ -514,6 +515,37 @@ def test_a_realserver_leaves_when_the_time_is_over(machine: Machine) -> None:
             "persistent": 0,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "seen"),
+    [("1", ["0"] * 5 + ["1"] * 15), ("0", ["0"] * 20), (None, [None] * 20)],
+)
+def test_a_repeated_syn_stays_with_its_realserver_for_a_while(
+    machine: Machine, found: str | None, seen: list[str | None]
+) -> None:
+    """Of 20 looks in 10 seconds the first five are within the three that a handshake is given."""
+    setting = machine.root / "expire_nodest_conn"
+    if found is not None:
+        setting.write_text(f"{found}\n")
+    leaving(machine, [2, 1])
+    values: list[str | None] = []
+    machine.on_sleep = lambda: values.append(setting.read_text().strip() if setting.exists() else None)
+    machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=10)
+    assert values[:5] + values[6:] == seen[:5] + seen[6:]
+    assert (setting.read_text().strip() if setting.exists() else None) == found
+
+
+def test_the_setting_is_off_when_the_weight_is_taken_and_on_when_that_is_refused(machine: Machine) -> None:
+    setting = machine.root / "expire_nodest_conn"
+    setting.write_text("1\n")
+    leaving(machine, [2])
+    values: list[str] = []
+    machine.kernel.meanwhile = [lambda: values.append(setting.read_text().strip())]
+    machine.kernel.refuse = {0: errno.EPERM}
+    with pytest.raises(LvsError):
+        machine.run([service(80, "10.0.0.2")], "replaced", drain_timeout=10)
+    assert (values, setting.read_text().strip()) == (["0"], "1")
 
 
 def test_without_a_drain_timeout_nobody_waits_and_the_connections_are_told(machine: Machine) -> None:
