@@ -21,6 +21,7 @@ from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import (
     ldirectord_text,
     piranha_text,
     preflight,
+    relay,
     staying,
     switch,
 )
@@ -41,6 +42,7 @@ def explained(convert: Callable[..., Any]) -> Callable[..., Any]:
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
+            "failover_relay": relay.render,
             "failover_switch": explained(switch.plan_switch),
             "failover_unsynchronised": switch.unsynchronised,
             "from_ipvsadm": explained(ipvsadm_text.parse),

@@ -74,12 +74,12 @@ def _fit(to: str, state: State) -> Iterator[str]:
 def _table(giver: str, old: State, to: str, new: State) -> Iterator[str]:
     """Every service that leaves, with every realserver that lives, is at the other end, too."""
     moving = {address.partition("/")[0] for address in old["held"]}
-    there = {_key(record): record for record in new["config"]}
+    there = {service_key(record): record for record in new["config"]}
     for record in old["config"]:
         if "fwmark" not in record and record["address"] not in moving:
             continue
         name = _named(record)
-        if (twin := there.get(_key(record))) is None:
+        if (twin := there.get(service_key(record))) is None:
             yield f"{to} has no service {name}, which {giver} has; run site.yml, or wait for the health checks of {to}."
             continue
         living = _living(twin)
@@ -88,14 +88,14 @@ def _table(giver: str, old: State, to: str, new: State) -> Iterator[str]:
             yield f"{to} does not send to {servers} for service {name}, as {giver} does; see its health checks there."
 
 
-def _key(record: State) -> Service:
+def service_key(record: State) -> Service:
     if "fwmark" in record:
         return ("fwmark", int(str(record["fwmark"]), 0), record.get("family", "ipv4"))
     return (record["protocol"], record["address"], record["port"])
 
 
 def _named(record: State) -> str:
-    return " ".join(str(part) for part in _key(record))
+    return " ".join(str(part) for part in service_key(record))
 
 
 def _living(record: State) -> set[tuple[str, int]]:
