@@ -18,15 +18,23 @@ from ._firewall_model import FAMILIES
 
 WHOLE = 2**32 - 1
 _IPTABLES = re.compile(r"--(?:set-xmark|set-mark|tproxy-mark|mark) (0x[0-9a-f]+|\d+)(?:/(0x[0-9a-f]+|\d+))?", re.ASCII)
-# The tables of iptables-nft; its own program shows them whole.
-_TABLES = ("raw", "mangle", "nat", "filter", "security")
+# Marks of connections, which are no marks of packets.
+_CONNMARK = re.compile(r"-m connmark (?:! )?--mark \S+|-j CONNMARK .*")
+# What role firewall writes, and playbook failover.yml for a minute.
+_OURS = (("inet", "lvs"), ("ip", "lvs_relay"), ("ip6", "lvs_relay"))
 
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 
 
-def gather(host: FirewallHost, read_ip: ReadIp, ledger: Container[str] = ()) -> dict[str, Any]:
-    """The fact `firewall`. Nothing is loaded; ``ledger`` holds the identities of policy rules that are ours."""
-    found = [*_nft(host), *_iptables(host), *_ip_rules(read_ip, ledger)]
+def gather(
+    host: FirewallHost, read_ip: ReadIp, ledger: Container[str] = (), missed: list[str] | None = None
+) -> dict[str, Any]:
+    """The fact `firewall`. Nothing is loaded; ``ledger`` holds the identities of policy rules that are ours.
+
+    What could not be read is added to ``missed``.
+    """
+    missed = [] if missed is None else missed
+    found = [*_nft(host, missed), *_iptables(host, missed), *_ip_rules(read_ip, ledger)]
     unique = {(mark, mask, where): {"mark": mark, "mask": mask, "where": where} for mark, mask, where in found}
     return {
         "nftables": host.usable(NFTABLES),
@@ -39,8 +47,12 @@ def gather(host: FirewallHost, read_ip: ReadIp, ledger: Container[str] = ()) -> 
 Found = Iterator["tuple[int, int, str]"]
 
 
-def _nft(host: FirewallHost) -> Found:
-    code, said = host.ruleset()
+def _nft(host: FirewallHost, missed: list[str]) -> Found:
+    try:
+        code, said = host.ruleset()
+    except LvsError as error:
+        missed.append(f"Which marks rules of nftables use is not known: {error}")
+        return
     if code != 0:
         return
     try:
@@ -51,9 +63,9 @@ def _nft(host: FirewallHost) -> Found:
             for entry in objects for one in [entry.get("map")] if one}  # fmt: skip
     for entry in objects:
         rule = entry.get("rule")
-        if not rule or (rule["family"], rule["table"]) == ("inet", "lvs"):
+        if not rule or (rule["family"], rule["table"]) in _OURS:
             continue
-        if rule["family"] in ("ip", "ip6") and rule["table"] in _TABLES and host.iptables(NFT, "ipv4", "-save"):
+        if rule["chain"].startswith(PREFIX):  # ours, by iptables-nft
             continue
         where = f"nft table {rule['family']} {rule['table']} chain {rule['chain']}"
         elements = {name: elem for (family, table, name), elem in maps.items()
@@ -120,16 +132,21 @@ def _numbers(value: Any) -> Iterator[int]:
             yield from _numbers(part)
 
 
-def _iptables(host: FirewallHost) -> Found:
+def _iptables(host: FirewallHost, missed: list[str]) -> Found:
     for backend in (NFT, LEGACY):
         for family in FAMILIES:
             name = "iptables" if family == "ipv4" else "ip6tables"
             table = ""
-            for line in host.saved(backend, family).splitlines():
+            try:
+                saved = host.saved(backend, family)
+            except LvsError as error:
+                missed.append(f"Which marks rules of iptables use is not known: {error}")
+                continue
+            for line in saved.splitlines():
                 if line.startswith("*"):
                     table = line[1:]
                 elif line.startswith("-A ") and not line.startswith(f"-A {PREFIX}"):
-                    for value, mask in _IPTABLES.findall(line):
+                    for value, mask in _IPTABLES.findall(_CONNMARK.sub("", line)):
                         where = f"{name} {table} {line.split()[1]}"
                         yield int(value, 0), int(mask or str(WHOLE), 0), where
 

@@ -157,7 +157,13 @@ class FirewallHost:
     def saved(self, backend: str, family: str) -> str:
         """All tables of a variant of iptables, also those of others."""
         program = self.iptables(backend, family, "-save") if self._holds(backend, family) else ""
-        return self.run([program], "")[1] if program else ""
+        if not program:
+            return ""
+        code, said, complaint = self.run([program], "")
+        if code != 0:
+            # What it printed until then may lack ours.
+            raise LvsError(f"{os.path.basename(program)} cannot show the rules: {_first(complaint)}.")
+        return said
 
     def ruleset(self) -> tuple[int, str]:
         """Everything of nftables as JSON, also what is not ours."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Iterable
 
-from ._firewall_model import FAMILIES, Filter, Match, Range, Rules, of_family
+from ._firewall_model import FAMILIES, Filter, Forward, Match, Range, Rules, of_family
 
 PREFIX = "LVS-"
 TABLES = ("raw", "mangle", "nat", "filter")
@@ -76,7 +76,7 @@ def _chains(rules: Rules, family: str) -> dict[str, dict[str, list[str]]]:
 def _lines(match: Match, action: str) -> list[str]:
     """A rule for each pair of addresses, with as many ports as fit."""
     interface = f"-i {match.interface} " if match.interface else ""
-    protocol = f"-p {match.protocol} " if match.protocol else ""
+    protocol = f"-p {match.number} " if match.protocol else ""
     return [
         f"{source}{destination}{interface}{protocol}{ports}{action}"
         for source in [f"-s {network} " for network in match.sources] or [""]
@@ -125,7 +125,7 @@ _STATE = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
 def _input(rules: Filter, family: str) -> list[str]:
     lines = ["-i lo -j ACCEPT"]
     # Before any look at the state: of DR and Tun conntrack sees one side only (HOWTO 22).
-    lines += [line for match in rules.accept if family in match.families() for line in _lines(match, "-j ACCEPT")]
+    lines += _accepted(rules.accept, family)
     lines.append(_STATE)
     if family == "ipv4":
         lines += [*_icmp(family), "-p igmp -j ACCEPT", "-p udp -m udp --sport 67 --dport 68 -j ACCEPT"]
@@ -141,9 +141,13 @@ def _input(rules: Filter, family: str) -> list[str]:
     return [*lines, "-j DROP"]
 
 
-def _forward(realservers: Iterable[str], family: str) -> list[str]:
-    senders = [f"-s {network} -j ACCEPT" for network in of_family(realservers, family)]
-    return [*senders, _STATE, *_icmp(family), "-j DROP"]
+def _forward(rules: Forward, family: str) -> list[str]:
+    senders = [f"-s {network} -j ACCEPT" for network in of_family(rules.realservers, family)]
+    return [*_accepted(rules.accept, family), *senders, _STATE, *_icmp(family), "-j DROP"]
+
+
+def _accepted(matches: Iterable[Match], family: str) -> list[str]:
+    return [line for match in matches if family in match.families() for line in _lines(match, "-j ACCEPT")]
 
 
 # ---- what iptables-save shows, and what iptables-restore takes

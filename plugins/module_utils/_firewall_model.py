@@ -14,6 +14,8 @@ from ._errors import LvsError
 
 FAMILIES = ("ipv4", "ipv6")
 PROTOCOLS = ("tcp", "udp", "sctp")
+# What a tunnel's packets carry, by the number in the header around it; both families carry both.
+TUNNELS = {"ipip": "4", "ipv6": "41"}
 SECTIONS = ("marks", "unmarked", "untracked", "masquerade", "clamps", "filter")
 # The mark of packets that no later rule marks.
 UNMARK = 0
@@ -45,6 +47,11 @@ class Match:
         if self.sources or self.interface or not (self.protocol and single and hosts):
             return []
         return [(net, self.protocol, first) for net in self.destinations for first, _last in self.ports]
+
+    @property
+    def number(self) -> str:
+        """The protocol for a rule without ports."""
+        return TUNNELS.get(self.protocol, self.protocol)
 
     def families(self) -> tuple[str, ...]:
         return (self.family,) if self.family else FAMILIES
@@ -78,13 +85,21 @@ class Clamp:
 
 
 @dataclass(frozen=True)
+class Forward:
+    """Who may send anything through this host, and what else may pass."""
+
+    realservers: tuple[str, ...] = ()
+    accept: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True)
 class Filter:
-    """What may come in; ``forward`` is what may send through this host, None leaves forwarding alone."""
+    """What may come in, and what may pass; without ``forward`` that is left alone."""
 
     ssh_ports: tuple[Range, ...]
     accept: tuple[Match, ...]
     peers: tuple[str, ...]
-    forward: tuple[str, ...] | None
+    forward: Forward | None
 
 
 @dataclass(frozen=True)
@@ -127,19 +142,18 @@ def merged(config: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[dict[s
             more = _besides(new.get(name), old.get(name))
             result["filter"][name] = [*(new.get(name) or []), *more]
             leaving += len(more)
-        forward, more = new.get("forward"), _besides(_senders(new), _senders(old))
-        if forward is not None and more:
-            result["filter"]["forward"] = {"realservers": [*_senders(new), *more]}
-            leaving += len(more)
+        if new.get("forward") is not None:
+            result["filter"]["forward"] = {**new["forward"]}
+            for name in ("realservers", "accept"):
+                mine = new["forward"].get(name) or []
+                more = _besides(mine, (old.get("forward") or {}).get(name))
+                result["filter"]["forward"][name] = [*mine, *more]
+                leaving += len(more)
     return result, leaving
 
 
 def _besides(new: Any, old: Any) -> list[Any]:
     return [entry for entry in old or [] if entry not in (new or [])]
-
-
-def _senders(found: Mapping[str, Any]) -> list[Any]:
-    return list((found.get("forward") or {}).get("realservers") or [])
 
 
 def parse(config: Mapping[str, Any]) -> Rules:
@@ -232,6 +246,8 @@ class _Entry:
         try:
             if not isinstance(value, str):
                 raise ValueError("it is no text")
+            if "%" in value:
+                raise ValueError("it names a link; say interface instead")
             network = ipaddress.ip_network(value)
         except ValueError as error:
             self.mistake(f"{key} {value!r} is not an address or a network: {error}")
@@ -260,7 +276,9 @@ class _Entry:
         return tuple(merged)
 
 
-def _match(entry: _Entry, keys: tuple[str, ...], must: bool, more: tuple[str, ...] = ()) -> Match:
+def _match(
+    entry: _Entry, keys: tuple[str, ...], must: bool, more: tuple[str, ...] = (), protocols: Iterable[str] = PROTOCOLS
+) -> Match:
     """``must``: the family has to be said, and destinations."""
     entry.keys((*more, "family", "protocol", *keys))
     family = entry.choice("family", FAMILIES, must)
@@ -272,9 +290,11 @@ def _match(entry: _Entry, keys: tuple[str, ...], must: bool, more: tuple[str, ..
         family = "".join(named) if len(named) == 1 else ""
     if must and not entry.list("destinations"):
         entry.mistake("destinations is empty; name the VIPs")
-    protocol, ports = entry.choice("protocol", PROTOCOLS), entry.ports("ports")
+    protocol, ports = entry.choice("protocol", tuple(protocols)), entry.ports("ports")
     if ports and not entry.value.get("protocol"):
         entry.mistake("ports need a protocol")
+    if ports and protocol in TUNNELS:
+        entry.mistake(f"ports with {protocol}, which has none")
     return Match(family, protocol, destinations, ports, sources, entry.interface())
 
 
@@ -304,13 +324,17 @@ def _filter(entry: _Entry | None) -> Filter | None:
     if entry is None:
         return None
     entry.keys(("ssh_ports", "accept", "peers", "forward"))
-    keys = ("destinations", "ports", "sources", "interface")
     forward = entry.mapping("forward")
     if forward is not None:
-        forward.keys(("realservers",))
+        forward.keys(("realservers", "accept"))
     return Filter(
         entry.ports("ssh_ports"),
-        tuple(_match(one, keys, must=False) for one in entry.entries("accept")),
+        _accepted(entry),
         entry.networks("peers", ""),
-        None if forward is None else forward.networks("realservers", ""),
+        None if forward is None else Forward(forward.networks("realservers", ""), _accepted(forward)),
     )
+
+
+def _accepted(entry: _Entry) -> tuple[Match, ...]:
+    keys = ("destinations", "ports", "sources", "interface")
+    return tuple(_match(one, keys, must=False, protocols=(*PROTOCOLS, *TUNNELS)) for one in entry.entries("accept"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Iterable
 
-from ._firewall_model import FAMILIES, Filter, Mark, Masquerade, Match, Range, Rules, of_family
+from ._firewall_model import FAMILIES, Filter, Forward, Mark, Masquerade, Match, Range, Rules, of_family
 
 TABLE = "inet lvs"
 # In front of a listing or a rendered table: all of it is one transaction, and it does not matter whether one is there.
@@ -82,7 +82,7 @@ def _words(match: Match, action: str) -> str:
     if match.ports:
         words.append(f"{match.protocol} dport {_ports(match.ports)}")
     elif match.protocol:
-        words.append(f"meta l4proto {match.protocol}")
+        words.append(f"meta l4proto {match.number}")
     return " ".join([*words, action])
 
 
@@ -167,17 +167,18 @@ def _input(rules: Filter) -> list[str]:
         peers = of_family(rules.peers, family)
         if peers:
             source = f"{_IP[family]} saddr {_addresses(peers)}"
-            lines += [f"{source} meta l4proto vrrp accept", f"{source} udp dport {{ 694, 8848 }} accept"]
+            # By its number: not every host has /etc/protocols.
+            lines += [f"{source} meta l4proto 112 accept", f"{source} udp dport {{ 694, 8848 }} accept"]
         if peers and family == "ipv6":
             # VRRP speaks from the link-local address, whatever other address the peer has (RFC 5798).
-            lines.append("ip6 saddr fe80::/10 ip6 daddr ff02::12 meta l4proto vrrp accept")
+            lines.append("ip6 saddr fe80::/10 ip6 daddr ff02::12 meta l4proto 112 accept")
     return [*lines, "counter drop"]
 
 
-def _forward(realservers: tuple[str, ...]) -> list[str]:
-    lines = []
+def _forward(rules: Forward) -> list[str]:
+    lines = _matches(rules.accept, "accept")
     for family in FAMILIES:
-        mine = of_family(realservers, family)
+        mine = of_family(rules.realservers, family)
         if mine:
             lines.append(f"{_IP[family]} saddr {_addresses(mine)} accept")
     return [*lines, "ct state established,related accept", _ICMP, _ICMPV6, "counter drop"]

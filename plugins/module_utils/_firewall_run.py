@@ -106,11 +106,15 @@ class _Run:
         self.keep.must_have_systemd()
         backend = self.host.resolve(self.request.backend, self.request.check)
         want = self.host.render(backend, parse(config))
-        have: Texts = self.host.read()
         pending = self.keep.record("pending")
+        if pending is None and self.keep.record("undone") is not None and not self.request.check:
+            self.keep.disarm()  # the undo may be at work
+        have: Texts = self.host.read()
         if pending is not None:
-            if have == pending.listing and want == pending.rendered and self.keep.undo_waits():
-                return self._still_pending(pending)
+            same = have == pending.listing and want == pending.rendered
+            if same and self.keep.undo_waits() and self._armed_again():
+                # An earlier run did not get as far as to confirm. The rules stay; there is time again to confirm them.
+                return Outcome(pending.backend, False, pending.rendered, pending.rendered)
             have = self._back_to_confirmed(have)
         record = self.keep.record("record") or Record()
         if pending is None and have == record.listing and want == record.rendered:
@@ -124,12 +128,15 @@ class _Run:
             self._apply(Record(backend, want, config=config), have)
         return outcome
 
-    def _still_pending(self, pending: Record) -> Outcome:
-        """An earlier run did not get as far as to confirm. The rules stay; there is time again to confirm them."""
-        if not self.request.check:
-            self.keep.disarm()
-            self.keep.arm(self.request.undo_after)
-        return Outcome(pending.backend, False, pending.rendered, pending.rendered)
+    def _armed_again(self) -> bool:
+        """Whether the timer could be set anew; not if the undo was faster."""
+        if self.request.check:
+            return True
+        self.keep.disarm()
+        if self.keep.record("pending") is None:
+            return False
+        self.keep.arm(self.request.undo_after)
+        return True
 
     def _back_to_confirmed(self, have: Texts) -> Texts:
         """What an earlier run left unconfirmed is not what the next undo may lead back to."""

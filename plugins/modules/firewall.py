@@ -165,14 +165,19 @@ options:
             type: list
             elements: dict
             default: []
-            suboptions:
+            suboptions: &accepted
               family:
                 description: Left out, that of the addresses; without addresses, both.
                 type: str
                 choices: [ipv4, ipv6]
-              protocol: *protocol
+              protocol:
+                description: >-
+                  Left out, every protocol. V(ipip) and V(ipv6) are tunnels, for what they carry (4 and 41), and have no
+                  ports.
+                type: str
+                choices: [tcp, udp, sctp, ipip, ipv6]
               destinations:
-                description: Addresses of this host. Empty, all.
+                description: Where the packets go. Empty, anywhere.
                 type: list
                 elements: str
                 default: []
@@ -200,6 +205,12 @@ options:
                 type: list
                 elements: str
                 default: []
+              accept:
+                description: What else may pass.
+                type: list
+                elements: dict
+                default: []
+                suboptions: *accepted
   backend:
     description:
       - V(auto) is V(nftables) where C(nft) is installed and the kernel takes a table of family C(inet), else the
@@ -319,13 +330,19 @@ def _entries(**options: dict[str, Any]) -> dict[str, Any]:
 
 
 _UNTRACKED = {"family": _FAMILY, "protocol": _PROTOCOL, "destinations": _NEEDED, "ports": _TEXTS}
+_ACCEPTED = _entries(
+    family=_OPEN,
+    protocol={"type": "str", "choices": ["tcp", "udp", "sctp", "ipip", "ipv6"]},
+    destinations=_TEXTS,
+    ports=_TEXTS,
+    sources=_TEXTS,
+    interface=_TEXT,
+)
 _FILTER = {
     "ssh_ports": _TEXTS,
-    "accept": _entries(
-        family=_OPEN, protocol=_PROTOCOL, destinations=_TEXTS, ports=_TEXTS, sources=_TEXTS, interface=_TEXT
-    ),
+    "accept": _ACCEPTED,
     "peers": _TEXTS,
-    "forward": {"type": "dict", "options": {"realservers": _TEXTS}},
+    "forward": {"type": "dict", "options": {"realservers": _TEXTS, "accept": _ACCEPTED}},
 }
 _CONFIG = {
     "marks": _entries(mark=_NUMBER, sources=_TEXTS, interface=_TEXT, **_UNTRACKED),

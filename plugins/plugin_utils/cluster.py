@@ -17,7 +17,7 @@ from .behaviour import dos_settings, reuse_mode
 from .exclusions import check_keys
 from .failover import HEARTBEAT_PORT, SYNC_PORT, read_failover
 from .failover_part import FailoverParts, check_router_ids, check_sync, daemons_by_hand
-from .firewall_part import FirewallPart, read_filter
+from .firewall_part import SSH_PORT, FirewallPart, reached, read_filter
 from .health import checked, version_of
 from .host_variables import check_machine, dos_profile, listing, route_table
 from .inventory import Inventory
@@ -59,6 +59,8 @@ class _Compiler:
         self.failovers: dict[str, dict[str, Any]] = {}
         self.firewalls: dict[str, FirewallPart] = {}
         self.daemons: dict[str, list[dict[str, Any]] | None] = {}
+        # Who may send to a host, as a realserver or sorry server.
+        self.senders: dict[str, dict[str, None]] = {}
         for host in (*inventory.directors, *inventory.realservers, *inventory.clients, *inventory.routers):
             if host not in self.machines:
                 machine = Machine(host, inventory.variables.get(host, {}), inventory.facts.get(host))
@@ -75,7 +77,7 @@ class _Compiler:
         for machine in self.machines.values():
             check_machine(machine, self.mistakes)
             self.parts[machine.name].route_table = route_table(machine, self.mistakes)
-            read_filter(self.firewalls[machine.name], self.mistakes)
+            read_filter(self.firewalls[machine.name], machine.name in self.inventory.directors, self.mistakes)
         clusters = self._clusters()
         check_keys(clusters, self.machines.values(), self.mistakes)
         for cluster in clusters:
@@ -284,8 +286,16 @@ class _Compiler:
                 device = self._vip_interface(machine, vips[0]) if vips else None
                 self.daemons[machine.name] = daemons_by_hand(cluster, machine, device)
             others = [other for other in cluster.directors if other is not machine]
+            firewall = self.firewalls[machine.name]
+            for other in others if firewall.filtering and not firewall.peers else ():
+                if other.facts is None:
+                    self.mistakes.append(
+                        f"host {machine.name}: lvs_filter would shut out director {other.name}, whose addresses are not"
+                        " known, as it was not asked (outside --limit); name them in lvs_filter_peers, or run without"
+                        " --limit."
+                    )
             peers = [link.address for other in others for link in other.links if link.address not in self.vips]
-            self.firewalls[machine.name].pair(peers, ports)
+            firewall.pair(peers, ports)
 
     def _device(self, director: Machine, network: IPNetwork, kind: str) -> str | None:
         return self._vip_interface(director, network.ip) if kind == "vip" else self._inside_device(director, network)
@@ -422,16 +432,16 @@ class _Compiler:
     ) -> None:
         """What the method asks of the realserver's host, and for NAT of the director."""
         director = cluster.director
+        if host is not None:
+            self.senders.setdefault(host, {}).update(dict.fromkeys(machine.name for machine in cluster.directors))
+            if self.firewalls[host].filtering:
+                self._let_in(cluster, service, entry, host, rip, target)
         if any(host == machine.name for machine in cluster.directors):
             cluster.serving.add(str(host))
         if host == director.name and not cluster.failover.floating:
             return  # LocalNode: the director has the VIP already (HOWTO 9)
         if entry.forwarding == "nat":
-            # Whichever director has the VIPs does the translating.
-            for machine in cluster.directors if cluster.failover.floating else [director]:
-                links = (self._link(machine, rip), machine.link_to(target.ip))
-                self.parts[machine.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
-                self.firewalls[machine.name].forward(rip)
+            self._translate(cluster, host, rip, target)
         if host is None:  # unmanaged
             if entry.forwarding == "nat" and not service.snat and cluster.failover.floating:
                 self.moving[cluster.name].sends_replies(service)
@@ -455,6 +465,39 @@ class _Compiler:
                 f" from its own VIP {target.ip} as martians (HOWTO 7.5); replies of {entry.forwarding} need another"
                 " router, or a director without the VIP (fwmark and vip_less)."
             )
+
+    def _translate(self, cluster: Cluster, host: str | None, rip: IPAddress, target: IPNetwork) -> None:
+        """Whichever director has the VIPs translates for a NAT realserver, and is its router."""
+        for machine in cluster.directors if cluster.failover.floating else [cluster.director]:
+            links = (self._link(machine, rip), machine.link_to(target.ip))
+            self.parts[machine.name].forwarding(rip.version, sorted({link.interface for link in links if link}))
+            self.firewalls[machine.name].forward(rip, self._ssh(machine, host, rip))
+
+    def _let_in(
+        self, cluster: Cluster, service: Service, entry: Entry, host: str, rip: IPAddress, target: IPNetwork
+    ) -> None:
+        """A director that serves lets in what is directed to it, and checks."""
+        directors = [link.address for machine in cluster.directors if machine.name != host for link in machine.links]
+        checks = [health.given.get("port", 0) for health in (service.health, cluster.failover.common)]
+        ports = [*(entry.port or port for port in service.ports), *checks]
+        protocols = list(dict.fromkeys((*service.protocols, "tcp")))
+        rule = next((rule for rule in service.wanted if target in rule.targets), None)
+        if entry.forwarding == "nat":
+            self.firewalls[host].serve_for(None, reached(rip, protocols, ports, None))
+            return
+        found = reached(rip, protocols, ports, directors)
+        if entry.forwarding == "tun":
+            found += reached(rip, ["ipip" if target.version == 4 else "ipv6"], (), directors)
+        self.firewalls[host].serve_for(rule, found)
+
+    def _ssh(self, director: Machine, host: str | None, rip: IPAddress) -> tuple[IPAddress, int] | None:
+        """Where Ansible may come to a realserver through the director: an address beside the RIP."""
+        link = director.link_to(rip)
+        address = self.machines[host].management() if host is not None else None
+        if host is None or link is None or address is None or address not in link.network:
+            return None
+        port = str(self.machines[host].variables.get("ansible_port"))
+        return address, int(port) if port.isdecimal() else SSH_PORT
 
     def _return_through(
         self, cluster: Cluster, service: Service, machine: Machine, rip: IPAddress, target: IPNetwork
@@ -550,6 +593,8 @@ class _Compiler:
             if host in members
         ]
         compiled: dict[str, Any] = {"roles": roles}
+        if "realserver" in roles:
+            compiled["directors"] = list(self.senders.get(host, ()))
         if {"director", "realserver"} & set(roles):
             compiled["network"] = part.compiled(extra if isinstance(extra, Mapping) else {})
         if {"director", "router"} & set(roles):

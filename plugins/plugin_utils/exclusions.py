@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from .addresses import AddrFormatError, IPAddress
 from .host_variables import edges
 from .machines import Machine
-from .marks import contradictions
+from .marks import MarkRule, contradictions
 from .mistakes import Mistakes
 from .realservers import Cluster
 
@@ -38,6 +38,7 @@ def check_keys(clusters: Sequence[Cluster], machines: Iterable[Machine], mistake
                                 f" {first}; every VIP, protocol and port belongs to one service."
                             )
         _check_marks(cluster, mistakes)
+        _check_snat(cluster, mistakes)
     everybody = list(machines)
     _check_links(set(homes), everybody, mistakes)
     _check_ways(clusters, set(homes), everybody, mistakes)
@@ -63,6 +64,26 @@ def _check_marks(cluster: Cluster, mistakes: Mistakes) -> None:
                     f"service {service.name}: fwmark {mark} of service {name} marks packets to the same VIP and"
                     " port, and the kernel asks for the mark first (HOWTO 18.9), so this service would get none of"
                     " them; give it other ports or VIPs, or limit the mark to some clients (sources, interface)."
+                )
+
+
+def _check_snat(cluster: Cluster, mistakes: Mistakes) -> None:
+    """Masquerading goes by VIP and one port: ranges are every port, and clients make no difference."""
+    hidden = [
+        (service.name, MarkRule(rule.targets, rule.protocols, () if any(a != b for a, b in rule.ports) else rule.ports))
+        for service in cluster.services
+        for rule in service.wanted
+        if service.snat
+    ]
+    for service in cluster.services:
+        if service.snat or all(entry.forwarding != "nat" for entry in service.everyone):
+            continue
+        for name, rule in hidden:
+            if any(rule.meets(wanted) for wanted in service.wanted):
+                mistakes.append(
+                    f"service {service.name}: snat of service {name} would also hide its clients, as it goes by"
+                    " VIP and port (a range of ports is every port, sources and interface do not count); give it"
+                    " another VIP, or snat, too."
                 )
 
 

@@ -33,6 +33,7 @@ class FirewallPart:
         self._masquerade: list[dict[str, Any]] = []
         self._clamps: dict[tuple[int, int], dict[str, None]] = {}
         self._realservers: dict[IPAddress, None] = {}
+        self._passing: list[dict[str, Any]] = []
         self.filtering = self.untracking = self.clamping = False
         self.peers: list[str] = []
         self.allowed: list[dict[str, Any]] = []
@@ -76,9 +77,19 @@ class FirewallPart:
                 entry = {"family": family(version), "protocol": "udp", "ports": unusual, "sources": sources}
                 self.allowed.append(entry)
 
-    def forward(self, rip: IPAddress) -> None:
-        """This realserver's packets pass the host."""
+    def forward(self, rip: IPAddress, ssh: tuple[IPAddress, int] | None = None) -> None:
+        """This realserver's packets pass the host, and what Ansible asks it at this address and port."""
         self._realservers[rip] = None
+        if ssh:
+            address, port = ssh
+            _add(self._passing, _to(address, "tcp", [port]))
+
+    def serve_for(self, rule: MarkRule | None, entries: Iterable[dict[str, Any]]) -> None:
+        """It is a realserver, too: packets to the VIP that are directed to it, and what directors send to its RIP."""
+        if rule and rule not in self._accepted:
+            self._accepted.append(rule)
+        for entry in entries:
+            _add(self.allowed, entry)
 
     @property
     def conntrack(self) -> bool:
@@ -106,7 +117,9 @@ class FirewallPart:
         }
 
     def _filter(self) -> dict[str, Any]:
-        forward = {"realservers": [str(rip) for rip in self._realservers]} if self._realservers else None
+        forward = None
+        if self._realservers:
+            forward = {"realservers": [str(rip) for rip in self._realservers], "accept": self._passing}
         accepted = [entry for rule in self._accepted for entry in rule.selections(with_clients=True)]
         return {
             "ssh_ports": self.ssh_ports,
@@ -116,12 +129,36 @@ class FirewallPart:
         }
 
 
-def read_filter(part: FirewallPart, mistakes: Mistakes) -> None:
-    """The host variables about the packet filter: `lvs_filter` and its like, `lvs_untracked`, `lvs_clamp_mss`."""
+def reached(
+    rip: IPAddress, protocols: Iterable[str], ports: Iterable[int], senders: Iterable[IPAddress] | None
+) -> list[dict[str, Any]]:
+    """What these hosts, or everybody, send to a RIP."""
+    if senders is None:
+        return [_to(rip, protocol, ports) for protocol in protocols]
+    sources = [str(IPNetwork(sender).cidr) for sender in senders if sender.version == rip.version]
+    return [{**_to(rip, protocol, ports), "sources": sources} for protocol in protocols if sources]
+
+
+def _to(address: IPAddress, protocol: str, ports: Iterable[int]) -> dict[str, Any]:
+    entry = {"family": family(address.version), "protocol": protocol, "destinations": [str(IPNetwork(address).cidr)]}
+    found = [str(port) for port in dict.fromkeys(ports) if port]
+    return {**entry, "ports": found} if found else entry
+
+
+def _add(entries: list[dict[str, Any]], entry: dict[str, Any]) -> None:
+    if entry not in entries:
+        entries.append(entry)
+
+
+def read_filter(part: FirewallPart, is_director: bool, mistakes: Mistakes) -> None:
+    """The host variables about the packet filter: `lvs_filter` and its like, `lvs_untracked`, `lvs_clamp_mss`.
+
+    The first two are for directors; a router may have them from a group that both are in.
+    """
     variables = part.machine.variables
     where = f"host {part.machine.name}"
-    part.filtering = mistakes.boolean(f"{where}: lvs_filter", variables.get("lvs_filter", False))
-    part.untracking = mistakes.boolean(f"{where}: lvs_untracked", variables.get("lvs_untracked", False))
+    part.filtering = mistakes.boolean(f"{where}: lvs_filter", variables.get("lvs_filter", False)) and is_director
+    part.untracking = mistakes.boolean(f"{where}: lvs_untracked", variables.get("lvs_untracked", False)) and is_director
     part.clamping = mistakes.boolean(f"{where}: lvs_clamp_mss", variables.get("lvs_clamp_mss", False))
     for value in part.machine.given("lvs_filter_peers"):
         if (address := mistakes.address(f"{where}: lvs_filter_peers", value)) is not None:

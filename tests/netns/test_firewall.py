@@ -54,9 +54,14 @@ CONFIG: dict[str, Any] = {
             {"protocol": "tcp", "ports": ["9100"], "sources": ["10.0.0.0/8"]},
             {"protocol": "udp"},
             {"interface": "eth1"},
+            {"protocol": "ipip", "sources": ["192.168.1.12"]},
+            {"family": "ipv6", "protocol": "ipv6"},
         ],
         "peers": ["192.168.1.12", "2001:db8:1::12"],
-        "forward": {"realservers": ["10.1.1.2", "2001:db8:2::2"]},
+        "forward": {
+            "realservers": ["10.1.1.2", "2001:db8:2::2"],
+            "accept": [{"family": "ipv4", "protocol": "tcp", "ports": ["22"], "destinations": ["10.1.1.2"]}],
+        },
     },
 }  # fmt: skip
 # The match for IPVS needs its module, which the machine that runs this may not have; nftables does without.

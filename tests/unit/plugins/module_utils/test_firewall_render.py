@@ -80,11 +80,11 @@ table inet lvs {
 		meta nfproto ipv4 udp sport 67 udp dport 68 accept
 		ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept
 		tcp dport 22 accept
-		ip saddr 192.168.1.12 meta l4proto vrrp accept
+		ip saddr 192.168.1.12 meta l4proto 112 accept
 		ip saddr 192.168.1.12 udp dport { 694, 8848 } accept
-		ip6 saddr 2001:db8:1::12 meta l4proto vrrp accept
+		ip6 saddr 2001:db8:1::12 meta l4proto 112 accept
 		ip6 saddr 2001:db8:1::12 udp dport { 694, 8848 } accept
-		ip6 saddr fe80::/10 ip6 daddr ff02::12 meta l4proto vrrp accept
+		ip6 saddr fe80::/10 ip6 daddr ff02::12 meta l4proto 112 accept
 		counter drop
 	}
 
@@ -166,6 +166,25 @@ def test_iptables() -> None:
     for place, text in IPTABLES.items():
         assert found.pop(place) == text
     assert set(found) == {("ipv4", "filter"), ("ipv6", "filter")}
+
+
+def test_tunnels_and_what_else_may_pass() -> None:
+    through = {"protocol": "tcp", "ports": ["22"], "destinations": ["10.1.1.2"]}
+    accept = [{"protocol": "ipip", "sources": ["192.168.1.12"]}, {"family": "ipv6", "protocol": "ipv6"}]
+    rules = parse({"filter": {"ssh_ports": ["22"], "accept": accept, "forward": {"accept": [through]}}})
+    nft = _firewall_nft.render(rules)
+    assert "\t\tip saddr 192.168.1.12 meta l4proto 4 accept\n\t\tmeta nfproto ipv6 meta l4proto 41 accept\n" in nft
+    forward = nft.partition("chain forward {\n")[2].splitlines()
+    assert forward[1] == "\t\tip daddr . meta l4proto . th dport { 10.1.1.2 . tcp . 22 } accept"
+    iptables = _firewall_iptables.render(rules)
+    assert "-A LVS-INPUT -s 192.168.1.12/32 -p 4 -j ACCEPT\n" in iptables["ipv4", "filter"]
+    assert "-A LVS-INPUT -p 41 -j ACCEPT\n" in iptables["ipv6", "filter"]
+    first = "-d 10.1.1.2/32 -p tcp -m tcp --dport 22 -j ACCEPT"
+    assert f"-A LVS-FORWARD {first}\n-A LVS-FORWARD {STATE}\n" in iptables["ipv4", "filter"]
+    with pytest.raises(LvsError, match="ports with ipip, which has none"):
+        parse({"filter": {"accept": [{"protocol": "ipip", "ports": ["1"]}]}})
+    with pytest.raises(LvsError, match="protocol 'ipip' is not one of tcp, udp, sctp"):
+        parse({"marks": [{"mark": 1, "family": "ipv4", "protocol": "ipip", "destinations": ["10.1.1.2"]}]})
 
 
 @pytest.mark.parametrize(

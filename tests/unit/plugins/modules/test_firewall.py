@@ -36,6 +36,8 @@ class FakeFilter:
         self.refused = ""
         self.shown_late = ""
         self.before = ""
+        # What iptables-nft-save ends with, says and complains.
+        self.saved = (0, "", "")
         self.said: list[str] = []
         for name in ("usr/sbin", "proc/sys/net/ipv6", "run/systemd/system", "sys/module/nf_tables"):
             (root / name).mkdir(parents=True)
@@ -43,9 +45,12 @@ class FakeFilter:
 
     def run(self, words: Sequence[str], given: str = "") -> tuple[int, str, str]:
         self.said.append(" ".join(words))
-        return {"nft": self.nft, "systemctl": self.systemctl, "systemd-run": self.arm, "sh": self.undo}[
-            words[0].rpartition("/")[2]
-        ](list(words[1:]), given)
+        name = words[0].rpartition("/")[2]
+        if "iptables" in name:
+            return self.saved if name == "iptables-nft-save" else (0, "", "")
+        return {"nft": self.nft, "systemctl": self.systemctl, "systemd-run": self.arm, "sh": self.undo}[name](
+            list(words[1:]), given
+        )
 
     def nft(self, words: list[str], given: str) -> tuple[int, str, str]:
         if "-c" in words:
@@ -90,6 +95,10 @@ class FakeFilter:
             self.table = given[len(PREFIX) :]
             Path(words[0]).unlink()
         return 0, "", ""
+
+    def have_iptables(self) -> None:
+        for name in ("iptables-nft-save", "iptables-nft"):
+            (self.root / f"usr/sbin/{name}").touch(0o755)
 
     def fire(self) -> None:
         self.timer = False
@@ -166,6 +175,30 @@ def test_rules_are_compared_as_the_kernel_shows_them(host: FakeFilter, call: Any
     assert "1430" in repaired["before"]
     assert "1440" in repaired["after"]
     assert "1440" in host.table
+
+
+@pytest.mark.parametrize("config", [{**CONFIG, **OTHER}, {"clamps": OTHER["clamps"]}])
+def test_the_timer_fires_while_the_next_run_looks(
+    host: FakeFilter, call: Any, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
+) -> None:
+    """That run must not take the rules that were just undone for those that its own undo leads back to."""
+    call(config=CONFIG)
+    call(state="confirmed")
+    confirmed, nft, due = host.table, host.nft, [1]
+    assert call(config={**CONFIG, **OTHER})["changed"]
+
+    def listed(words: list[str], given: str) -> tuple[int, str, str]:
+        found = nft(words, given)
+        if "list" in words and due:
+            due.pop()
+            host.fire()
+        return found
+
+    monkeypatch.setattr(host, "nft", listed)
+    found = call(config=config)
+    assert (found["changed"], found["confirmed"], host.table != confirmed) == (True, False, True)
+    host.fire()
+    assert host.table == confirmed
 
 
 def test_undone(host: FakeFilter, call: Any) -> None:
@@ -326,11 +359,42 @@ def test_marks_of_nft(
     host: FakeFilter, expression: Any, marks: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = {"map": {"family": "ip", "table": "foo", "name": "named", "elem": [[1, 5]]}}
-    text = json.dumps({"nftables": [named, rule(expression), rule(mangle(99), table="lvs", family="inet")]})
+    ours = [rule(mangle(99), table=table, family=family) for table, family in (("lvs", "inet"), ("lvs_relay", "ip"))]
+    text = json.dumps({"nftables": [named, rule(expression), *ours]})
     monkeypatch.setattr(host, "nft", lambda words, given: (0, text, ""))
     found = _firewall_foreign.gather(host.host(), lambda *_words: [])
     assert [(one["mark"], one["mask"]) for one in found["marks"]] == marks
     assert {one["where"] for one in found["marks"]} <= {"nft table ip foo chain bar"}
+
+
+def test_marks_of_iptables(host: FakeFilter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a table of nft's that has the name of one of iptables'; not those of connections."""
+    text = json.dumps({"nftables": [rule(mangle(6), table="mangle", family="ip")]})
+    monkeypatch.setattr(host, "nft", lambda words, given: (0, text, ""))
+    lines = [
+        "*mangle",
+        "-A PREROUTING -p tcp -j MARK --set-xmark 0x5/0xffffffff",
+        "-A PREROUTING -m connmark --mark 0x1 -j MARK --set-xmark 0x2/0xff",
+        "-A PREROUTING -j CONNMARK --set-xmark 0x3/0xffffffff",
+        "-A LVS-PREROUTING -j MARK --set-xmark 0x9/0xffffffff",
+    ]
+    host.have_iptables()
+    host.saved = (0, "".join(f"{line}\n" for line in lines), "")
+    found = _firewall_foreign.gather(host.host(), lambda *_words: [])
+    assert {one["mark"] for one in found["marks"]} == {2, 5, 6}
+
+
+def test_a_listing_that_breaks_off_is_not_taken_for_all(host: FakeFilter, call: Any) -> None:
+    assert call(config=CONFIG)["changed"] and call(state="confirmed")["confirmed"]
+    host.have_iptables()
+    host.saved = (3, "*filter\n", "Parsing nftables rule failed\n")
+    for state in ("present", "absent"):
+        failed = call(state=state, config=CONFIG if state == "present" else {})
+        assert "iptables-nft-save cannot show the rules: Parsing nftables rule failed" in failed["msg"]
+    assert host.table
+    missed: list[str] = []
+    _firewall_foreign.gather(host.host(), lambda *_words: [], missed=missed)
+    assert missed and "not known: iptables-nft-save cannot show" in missed[0]
 
 
 def test_marks_of_policy_rules(host: FakeFilter) -> None:

@@ -199,6 +199,18 @@ def test_ftp_by_two_methods_is_refused() -> None:
 # ------------------------------------------------------------------ SNAT
 
 
+@pytest.mark.parametrize("marks", [{"ports": ["8000-8010"]}, {"ports": [80], "sources": ["10.0.0.0/8"]}])
+def test_snat_that_would_hide_the_clients_of_another_service(marks: dict[str, Any]) -> None:
+    hiding = {
+        key: value for key, value in service(forwarding="nat", snat=True, name="hiding").items() if key != "ports"
+    }
+    hiding = {**hiding, "fwmark": 1, "marks": [marks]}
+    found = mistakes_of([hiding, service(forwarding="nat", name="plain")])
+    assert any(sentence.startswith("service plain: snat of service hiding") for sentence in found), found
+    for other in (service(name="plain"), service(forwarding="nat", snat=True, name="plain")):
+        plan_of([hiding, other])
+
+
 def test_snat_needs_no_way_back() -> None:
     plan = plan_of([service(forwarding="nat", snat=True)])
     assert firewall(plan)["masquerade"] == [{"family": "ipv4", "vip": VIP, "port": 80, "protocol": "tcp"}]
@@ -283,11 +295,63 @@ def test_the_filter_knows_the_services() -> None:
         ["9100", "9200-9299"],
         ["53"],
     ]
-    assert config["filter"]["forward"] == {"realservers": ["10.1.1.2", "10.1.1.3"]}
+    assert config["filter"]["forward"] == {"realservers": ["10.1.1.2", "10.1.1.3"], "accept": []}
     # What passes the director one way only is not tracked; what nat translates is, so that replies are known.
     assert [entry["ports"] for entry in config["untracked"]] == [["80"]]
     assert sysctls(plan)["conntrack"] == "1"
     assert firewall(plan_of())["filter"] is None
+
+
+def test_ansible_passes_the_filter_to_realservers_behind_it() -> None:
+    variables = {
+        "director": {"lvs_filter": True},
+        "rs1": {"ansible_host": "10.1.1.2", "ansible_port": 2222, "lvs_rip": "10.1.1.2"},
+        "rs2": {"ansible_host": "10.255.0.3"},
+    }
+    config = firewall(plan_of([service(forwarding="nat")], variables=variables))
+    assert config["filter"]["forward"]["accept"] == [
+        {"family": "ipv4", "protocol": "tcp", "destinations": ["10.1.1.2/32"], "ports": ["2222"]}
+    ]
+
+
+def test_a_filtering_director_that_serves_lets_in_what_is_directed_to_it_and_checks() -> None:
+    """Two boxes (HOWTO 9): each is the other's realserver."""
+    own = {"lvs_filter": True, "lvs_failover": "keepalived", "lvs_health": "keepalived"}
+    for forwarding, more in (("dr", []), ("tun", [{"protocol": "ipip"}])):
+        web = service(forwarding=forwarding, realservers=[{"host": "rs1"}, {"host": "rs2"}], health={"port": 81})
+        plan = plan_of([web], directors=["rs1", "rs2"], variables=dict.fromkeys(("rs1", "rs2"), own))
+        accepted = firewall(plan, "rs2")["filter"]["accept"]
+        assert [entry["ports"] for entry in accepted if entry["destinations"] == [f"{VIP}/32"]] == [["80"]]
+        peers = {"family": "ipv4", "destinations": ["192.168.1.3/32"]}
+        found = [{key: entry[key] for key in entry if key != "sources"} for entry in accepted if "sources" in entry]
+        assert all("192.168.1.2/32" in entry["sources"] for entry in accepted if entry.get("sources"))
+        assert [entry for entry in found if entry["destinations"] == peers["destinations"]] == [
+            {**peers, "protocol": "tcp", "ports": ["80", "81"]},
+            *({**peers, **entry} for entry in more),
+        ]
+
+
+def test_a_filtering_director_of_another_cluster_lets_in_what_is_directed_to_it() -> None:
+    variables = {"rs1": {"lvs_filter": True, "lvs_cluster": "other", "lvs_services": []}}
+    plan = plan_of([service(realservers=[{"host": "rs1"}])], directors=["director", "rs1"], variables=variables)
+    destinations = [entry["destinations"] for entry in firewall(plan, "rs1")["filter"]["accept"]]
+    assert destinations == [[f"{VIP}/32"], ["192.168.1.2/32"]]
+
+
+def test_a_filter_without_the_other_directors_addresses_is_refused() -> None:
+    own = {"lvs_filter": True, "lvs_failover": "manual", "lvs_active": "rs1"}
+    variables = dict.fromkeys(("rs1", "rs2"), own)
+    arguments = {"directors": ["rs1", "rs2"], "seen": {"rs2": None}}
+    found = mistakes_of([service(realservers=[{"host": "rs3"}])], variables=variables, **arguments)
+    assert any("lvs_filter would shut out director rs2" in sentence for sentence in found), found
+    peers = {"rs1": {**own, "lvs_filter_peers": ["192.168.1.3"]}, "rs2": own}
+    found = mistakes_of([service(realservers=[{"host": "rs3"}])], variables=peers, **arguments)
+    assert not any("shut out director rs2" in sentence for sentence in found), found
+
+
+def test_a_filter_is_for_directors() -> None:
+    plan = plan_of(routers=["client"], variables={"client": {"lvs_filter": True, "lvs_untracked": True}})
+    assert firewall(plan, "client")["filter"] is None
 
 
 @pytest.mark.parametrize(

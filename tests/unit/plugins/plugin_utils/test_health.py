@@ -152,7 +152,7 @@ def test_a_stranger_says_sorry_from_another_port() -> None:
     assert {"key": "net.ipv4.ip_forward", "value": "1"} in plan.parts["director"]["network"]["sysctls"]
     filtering = director(KEEPALIVED, {"lvs_filter": True})
     firewall = plan_of([service(sorry_server=sorry)], variables=filtering).parts["director"]["firewall"]
-    assert firewall["filter"]["forward"] == {"realservers": ["10.1.1.77"]} and not firewall["untracked"]
+    assert firewall["filter"]["forward"] == {"realservers": ["10.1.1.77"], "accept": []} and not firewall["untracked"]
 
 
 def test_nobody_notices_that_all_are_gone() -> None:
