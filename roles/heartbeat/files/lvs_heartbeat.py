@@ -10,6 +10,7 @@
 and before heartbeat starts, after it has ended, and when the list has changed:
 
     lvs_heartbeat.py release                give up every address that was set here; synchronisation as backup
+    lvs_heartbeat.py wait SECONDS           until ldirectord, if it runs, has found a realserver for every service
     lvs_heartbeat.py reload                 bring what is held here to what the list says now; prints what it did
     lvs_heartbeat.py restart SECONDS        restart heartbeat, and wait until it has agreed with the other node
 """
@@ -28,6 +29,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 LIST = "/etc/ha.d/lvs.json"
+LDIRECTORD = "/etc/ha.d/ldirectord.cf"
 # One file for each group that is held here, with the addresses set for it: the list may change meanwhile.
 HELD = "/run/lvs-heartbeat"
 # It is there while the synchronisation daemon is one of ours.
@@ -365,6 +367,44 @@ def adopted() -> set[str]:
     return mine
 
 
+def wait(seconds: int) -> int:
+    """Until ldirectord has found a realserver for every service: after a boot it has asked none yet.
+
+    A node that takes the VIPs before has its clients served by the sorry servers, or by nobody.
+    """
+    if run(["systemctl", "is-active", "ldirectord.service"])[0]:
+        return 0
+    wanted = checked()
+    end = time.monotonic() + seconds
+    while missing := sorted(dict(wanted).keys() - dict(wanted & alive()).keys()):
+        if time.monotonic() > end:
+            say(f"in {seconds} seconds ldirectord has found no realserver for {', '.join(missing)}")
+            return 1
+        time.sleep(0.5)
+    return 0
+
+
+def checked() -> set[tuple[str, str]]:
+    """The services that ldirectord checks, with their realservers, as ipvsadm writes both."""
+    text = ""
+    with suppress(FileNotFoundError), open(LDIRECTORD, encoding="utf-8") as file:
+        text = file.read()
+    found = set()
+    for six, name, lines in re.findall(r"^virtual(6?) = (\S+)\n((?: .*\n)*)", text, re.MULTILINE):
+        option = {"tcp": "-t", "udp": "-u", "fwm": "-f"}[re.findall(r"^ +protocol = (\w+)", lines, re.MULTILINE)[0]]
+        service = f"{option} {name}{' -6' if six and option == '-f' else ''}"
+        # Without those that the plan gives no weight.
+        servers = re.findall(r"^ +real6? = (\S+) \w+ (?!0\b)", lines, re.MULTILINE)
+        found |= {(service, server) for server in servers}
+    return found
+
+
+def alive() -> set[tuple[str, str]]:
+    """The services and realservers in the table, but for those of weight 0."""
+    _code, text, _complaint = run(["ipvsadm", "-S", "-n"])
+    return set(re.findall(r"^-a (-[tuf] \S+(?: -6)?) -r (\S+)(?!.* -w 0\b)", text, re.MULTILINE))
+
+
 def reload() -> int:
     """What is held follows the list at once; a new group comes up where heartbeat would have started it."""
     groups = listed()["groups"]
@@ -408,7 +448,7 @@ def belongs_here(group: str) -> bool:
 
 def restart(seconds: int) -> int:
     """Until the other node can give up what it has: a node that has just started takes nothing yet."""
-    code, _text, complaint = run(["systemctl", "restart", "heartbeat.service"])
+    code, _text, complaint = run(["systemctl", "restart", "heartbeat.service"], seconds=seconds)
     if code:
         say(f"systemctl restart heartbeat.service: {' '.join(complaint.split())}")
         return code
@@ -428,9 +468,9 @@ def main(arguments: Sequence[str]) -> int:
         return (addresses if name == "lvs-addresses" else sync)(rest[0], rest[1])
     if rest in (["release"], ["reload"]):
         return release() if rest == ["release"] else reload()
-    if len(rest) == 2 and rest[0] == "restart" and rest[1].isdecimal():
-        return restart(int(rest[1]))
-    say("usage: lvs-addresses|lvs-sync GROUP start|stop|status, lvs_heartbeat.py release|reload|restart SECONDS")
+    if len(rest) == 2 and rest[0] in ("restart", "wait") and rest[1].isdecimal():
+        return (restart if rest[0] == "restart" else wait)(int(rest[1]))
+    say("usage: lvs-addresses|lvs-sync GROUP start|stop|status, lvs_heartbeat.py release|reload|restart|wait [SECONDS]")
     return 2
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils import ldirectord_config
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[4] / "roles/heartbeat/files"))
 
 program = importlib.import_module("lvs_heartbeat")
@@ -38,6 +40,8 @@ class Host:
         self.ran: list[list[str]] = []
         self.lines: list[str] = []
         self.told: list[list[str]] = []
+        self.checker = True  # ldirectord runs
+        self.tables = [""]  # what ipvsadm saves, one time after the other
 
     def write(self, **content: Any) -> None:
         content = {"groups": {}, "sync": None, "fence": None, "nodes": {}, "preferred": {}, **content}
@@ -53,6 +57,8 @@ class Host:
             return self._ipvsadm(list(arguments[1:]))
         if arguments[0] == "cl_status":
             return 0, f"{self.rscstatus}\n", ""
+        if arguments == ["systemctl", "is-active", "ldirectord.service"]:
+            return 0 if self.checker else 3, "", ""
         return 0, "", ""
 
     def _links(self) -> list[dict[str, Any]]:
@@ -79,6 +85,8 @@ class Host:
         if words[0] == "-L":
             shown = [f"{role} sync daemon ({inside})\n" for role, inside in self.daemons.items()]
             return 0, "".join(shown), ""
+        if words == ["-S", "-n"]:
+            return 0, self.tables.pop(0) if self.tables[1:] else self.tables[0], ""
         role = words[1]
         if (role in self.daemons) is (words[0] == "--start-daemon"):
             return 255, "", "Daemon has already run, or does not run"
@@ -99,6 +107,7 @@ def host(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(program, "LIST", str(tmp_path / "lvs.json"))
     monkeypatch.setattr(program, "HELD", str(tmp_path / "held"))
     monkeypatch.setattr(program, "ADOPT", str(tmp_path / "adopt"))
+    monkeypatch.setattr(program, "LDIRECTORD", str(tmp_path / "ldirectord.cf"))
     monkeypatch.setattr(program, "SYNCS", str(tmp_path / "syncs"))
     monkeypatch.setattr(program, "run", played.run)
     monkeypatch.setattr(
@@ -357,6 +366,59 @@ def test_a_restart_waits_until_the_nodes_have_agreed(host: Host, monkeypatch: py
     host.rscstatus = "transition"
     monkeypatch.setattr(program.time, "sleep", lambda _seconds: None)
     assert program.main(["lvs_heartbeat.py", "restart", "3"]) == 1
+
+
+CHECKED: list[dict[str, Any]] = [
+    {
+        "name": "web",
+        "protocol": "tcp",
+        "address": "192.168.1.110",
+        "port": 80,
+        "scheduler": "wlc",
+        "realservers": [
+            {"address": "192.168.1.2", "port": 80, "forwarding": "dr"},
+            {"address": "192.168.1.3", "port": 80, "forwarding": "dr", "weight": 0},
+        ],
+        "sorry_server": {"address": "192.168.1.9"},
+    },
+    {
+        "name": "marked",
+        "fwmark": 7,
+        "family": "ipv6",
+        "scheduler": "wlc",
+        "realservers": [{"address": "2001:db8::2", "port": 0, "forwarding": "dr", "weight": 2, "upper_threshold": 100}],
+        "health": {"type": "tcp", "port": 80},
+    },
+]
+SAVED = """\
+-A -t 192.168.1.110:80 -s wlc
+-a -t 192.168.1.110:80 -r 192.168.1.2:80 -g -w {}
+-a -t 192.168.1.110:80 -r 192.168.1.3:80 -g -w 1
+-a -t 192.168.1.110:80 -r 192.168.1.9:80 -g -w 1
+-A -f 7 -6 -s wlc
+-a -f 7 -6 -r [2001:db8::2]:0 -g -w {} -x 100 -y 0
+"""
+
+
+def test_it_waits_for_the_first_checks_of_ldirectord(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The sorry server does not count, nor does a realserver that the plan gives no weight."""
+    now = iter(range(100))
+    monkeypatch.setattr(program.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(program.time, "sleep", lambda _seconds: None)
+    assert program.main(["lvs_heartbeat.py", "wait", "20"]) == 0  # nothing is checked
+    (host.folder / "ldirectord.cf").write_text(
+        ldirectord_config.render({"health": {"backend": "ldirectord", "services": CHECKED}})
+    )
+    host.tables = ["", SAVED.format(0, 0), SAVED.format(1, 0), SAVED.format(10, 2), "read once too often"]
+    assert program.main(["lvs_heartbeat.py", "wait", "20"]) == 0
+    assert host.tables == ["read once too often"]
+    host.tables = [SAVED.format(1, 0)]
+    assert program.main(["lvs_heartbeat.py", "wait", "20"]) == 1
+    assert capsys.readouterr().err == "lvs: in 20 seconds ldirectord has found no realserver for -f 7 -6\n"
+    host.checker = False
+    assert program.main(["lvs_heartbeat.py", "wait", "20"]) == 0
 
 
 def test_a_program_that_takes_too_long_is_ended_without_a_word_of_its_arguments() -> None:
