@@ -28,7 +28,8 @@ Description=Linux Virtual Server: saved addresses, routes and IPVS table
 Documentation=https://docs.kernel.org/networking/ipvs-sysctl.html
 # Never a .device unit: where udev does not run it would not come. The program itself waits a bounded time.
 Wants=network-online.target
-After=network-online.target systemd-modules-load.service systemd-sysctl.service
+# The init script of package ipvsadm empties the table where it is told to load one of its own.
+After=network-online.target systemd-modules-load.service systemd-sysctl.service ipvsadm.service
 
 [Service]
 Type=oneshot

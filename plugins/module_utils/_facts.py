@@ -18,6 +18,9 @@ from ._kernel_modules import MISSING
 from ._ledger import DIRECTORY, Ledger
 from ._network_model import normal_value
 
+# What a director is set up with, beside the ledger.
+DIRECTOR_FILES = ("/etc/lvs/ipvs.json", "/var/lib/lvs/heartbeat", "/var/lib/lvs/keepalived", "/var/lib/lvs/ldirectord")
+
 ReadIp = Callable[..., "list[dict[str, Any]]"]
 
 
@@ -35,6 +38,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "net_admin": net_admin(root),
         "user_namespace": in_user_namespace(root),
         "container": container(root),
+        "director_files": [path for path in DIRECTOR_FILES if os.path.exists(os.path.join(root, path.lstrip("/")))],
         "systemd": os.path.isdir(os.path.join(root, "run/systemd/system")),
         "read_only_sysctls": read_only_sysctls(root),
         "iproute2": True,
@@ -58,7 +62,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
     except LvsError as error:
         ours = set()
         missed.append(f"Which policy rules are ours is not known: {error}")
-    facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours)
+    facts["firewall"] = _firewall_foreign.gather(host, read_ip, ours, missed)
     return facts, missed
 
 
@@ -115,7 +119,8 @@ def interface(link: dict[str, Any]) -> dict[str, Any]:
                 "deprecated": entry.get("preferred_life_time") == 0,
             }
             for entry in link.get("addr_info", ())
-            if "local" in entry
+            # One of IPv6 that is changed every day (RFC 8981) is nothing to build on.
+            if "local" in entry and not entry.get("temporary")
         ],
     }
 

@@ -126,7 +126,10 @@ def _collect(sockets: Iterable[socket.socket], found: dict[str, list[str]], seco
             return
         ready, _write, _error = select.select(watched, [], [], left)
         for link in ready:
-            heard = frames.answer(link.recv(2048))
+            try:
+                heard = frames.answer(link.recv(2048))
+            except OSError as error:  # a link that went down meanwhile
+                raise LvsError(f"The answers cannot be heard: {error.strerror}.") from error
             if heard and heard[0] in found and heard[1] not in found[heard[0]]:
                 found[heard[0]].append(heard[1])
 
@@ -135,15 +138,15 @@ def reachable(address: str, port: int, protocol: str, timeout: float, payload: b
     """Try a service once: nothing, or why it is not reachable. UDP counts as reachable only if an answer came."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind = socket.SOCK_DGRAM if protocol == "udp" else socket.SOCK_STREAM
-    with socket.socket(family, kind) as connection:
-        connection.settimeout(timeout)
-        try:
+    try:
+        with socket.socket(family, kind) as connection:
+            connection.settimeout(timeout)
             connection.connect((address, port))
             if protocol == "udp":
                 connection.send(payload)
                 connection.recv(65535)
-        except socket.timeout:
-            return f"no answer within {timeout:g} seconds"
-        except OSError as error:
-            return str(error.strerror or error)
+    except socket.timeout:
+        return f"no answer within {timeout:g} seconds"
+    except OSError as error:  # a host without IPv6 among others
+        return str(error.strerror or error)
     return ""

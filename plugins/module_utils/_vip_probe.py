@@ -52,6 +52,8 @@ def who_answers(
 
 def _normal(vip: str) -> str:
     try:
+        if "%" in vip:
+            raise ValueError("its link is named by interface")
         return str(ipaddress.ip_address(vip))
     except ValueError as error:
         raise LvsError(f"vips: {vip!r} is not an IPv4 or IPv6 address.") from error

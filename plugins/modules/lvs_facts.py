@@ -86,6 +86,12 @@ ansible_facts:
           returned: success
           type: int
           sample: 11264
+        director_files:
+          description: Files of this collection by which the host is, or was, set up as a director.
+          returned: success
+          type: list
+          elements: str
+          sample: []
         root:
           description: Whether the module ran as root.
           returned: success

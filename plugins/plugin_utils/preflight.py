@@ -46,6 +46,11 @@ def _of_host(part: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
         found.append("the program `ip` is missing; install package iproute2.")
     if "network" in part and not facts["systemd"]:
         found.append("systemd does not run there, so nothing would bring the LVS back after a reboot.")
+    if "director" not in part["roles"] and (left := facts.get("director_files")):
+        found.append(
+            f"it was set up as a director ({', '.join(left)}) and is in the directors' group no more, so nothing would"
+            " take its table and its VIPs away; put it back, run teardown.yml --limit with its name, then take it out."
+        )
     found += _marks_of_others(part.get("firewall", {}), facts.get("firewall", {}))
     found += _short_of_memory(part.get("health") or {}, facts.get("memory", 0))
     for module in part.get("network", {}).get("modules", []):

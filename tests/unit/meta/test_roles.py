@@ -49,6 +49,20 @@ def test_defaults_equal_argument_specs(role: Path) -> None:
 
 
 @for_each_role
+def test_no_task_writes_over_a_variable_of_the_role(role: Path) -> None:
+    """What a task registers, or a fact that it sets, wins over vars and defaults for the rest of the run."""
+    own = role / "vars/main.yml"
+    named = {*defaults(role), *(load(own) if own.exists() else ())}
+    written = set()
+    for path in role.glob("tasks/*.yml"):
+        text = path.read_text(encoding="utf-8")
+        written |= set(re.findall(r"^\s+register: (\w+)", text, re.MULTILINE))
+        for facts in re.findall(r"^(\s+)ansible\.builtin\.set_fact:\n((?:\1  .*\n)+)", text, re.MULTILINE):
+            written |= set(re.findall(rf"^{facts[0]}  (\w+):", facts[1], re.MULTILINE))
+    assert written & named == set()
+
+
+@for_each_role
 def test_an_option_is_required_or_has_a_default(role: Path) -> None:
     for name, option in options(role).items():
         assert option.get("required", False) != ("default" in option), name

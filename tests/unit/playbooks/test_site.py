@@ -185,9 +185,7 @@ def test_from_keepalived_to_heartbeat(tmp_path: Path) -> None:
 
 def test_back_to_one_director(tmp_path: Path) -> None:
     """The VIPs are given up right before they are set."""
-    found, said = steps(
-        tmp_path, {}, {"director": ["heartbeat", "keepalived", "ldirectord"]}, directors=("director",)
-    )
+    found, said = steps(tmp_path, {}, {"director": ["heartbeat", "keepalived", "ldirectord"]}, directors=("director",))
     assert not said
     assert [step.removeprefix("director ") for step in found] == [
         "keepalived prepared",
@@ -204,6 +202,114 @@ def test_health_only(tmp_path: Path) -> None:
     found, said = steps(tmp_path, {"lvs_health": "keepalived"}, directors=("director",), ours={"director": OURS[1:]})
     assert not said
     assert found == ["director keepalived prepared", "director director written", "director director announced"]
+
+
+# ---------------------------------------------------------------------- hosts that are lost, or left out
+
+LEARN, ADD, CHANGE, DROP = (
+    "Realservers learn the new way", "Directors add to their tables", "Directors change over",
+    "Realservers drop the old way",
+)  # fmt: skip
+
+
+def phases(directory: Path, play: str = "", host: str = "", *arguments: str) -> tuple[list[str], str]:
+    """The plays of site.yml, in which each host says that it took part; a host that cannot be reached from a play on.
+
+    What is asserted between the plays is the real thing. Every realserver has something to drop.
+    """
+    plays = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    everyone = ["director", "standby", "rs1", "rs2"]
+    parts = {name: {"directors": everyone[:2], "network": {}} for name in everyone}
+    for one in plays[:-1]:
+        name = one["name"]
+        one["become"] = False
+        lost = {"ansible.builtin.ping": {}, "when": f"inventory_hostname == '{host}'"}
+        lost["vars"] = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+        said = {"ansible.builtin.debug": {"msg": f"STEP {{{{ inventory_hostname }}}} {name}"}}
+        if one is plays[0]:
+            plan = {"hosts": "{{ ansible_play_hosts_all }}", "parts": parts}
+            one["tasks"] = [{"ansible.builtin.set_fact": {"preflight_plan": plan}}, one["tasks"][-1]]
+        elif name == LEARN:
+            # As with the module's result, what could not be reached has one, too.
+            result = {"ansible.builtin.set_fact": {"realserver_applied": {"leaving": [1]}}}
+            one["tasks"] = [{**lost, "register": "realserver_applied"} if name == play else said, said, result]
+        elif name == CHANGE:
+            one["tasks"] = [one["tasks"][0], *([lost] if name == play else []), said, one["tasks"][-1]]
+        elif name == DROP:
+            one["tasks"] = [told(task) for task in one["tasks"]]
+        else:
+            one["tasks"] = [*([lost] if name == play else []), said]
+    hosts = {name: {"ansible_connection": "local", "ansible_python_interpreter": sys.executable} for name in everyone}
+    groups = {"lvs_directors": everyone[:2], "lvs_realservers": everyone[2:]}
+    inventory = {"hosts": hosts, "children": {name: {"hosts": dict.fromkeys(of)} for name, of in groups.items()}}
+    (directory / "hosts.json").write_text(json.dumps({"all": inventory}), encoding="utf-8")
+    (directory / "site.yml").write_text(yaml.safe_dump(plays[:-1], sort_keys=False), encoding="utf-8")
+    done = subprocess.run(
+        [ANSIBLE_PLAYBOOK, "--forks", "4", "-i", directory / "hosts.json", directory / "site.yml", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    return sorted(set(re.findall(r"msg: STEP (.*)", done.stdout))), " ".join(done.stdout.split())
+
+
+DROPPED = ["rs1 realserver settled", "rs2 realserver settled"]
+
+
+def test_all_hosts_take_part(tmp_path: Path) -> None:
+    found, said = phases(tmp_path)
+    assert set(DROPPED) < set(found), said
+    assert {f"{host} {CHANGE}" for host in ("director", "standby")} < set(found)
+
+
+@pytest.mark.parametrize("play", ["Directors lay the ground", ADD, CHANGE])
+def test_nothing_is_dropped_while_a_director_sends_the_old_way(tmp_path: Path, play: str) -> None:
+    found, said = phases(tmp_path, play, "standby")
+    assert "UNREACHABLE" in said
+    assert not set(DROPPED) & set(found), said
+    assert f"standby {CHANGE}" not in found
+
+
+def test_no_director_changes_over_to_a_realserver_that_was_lost(tmp_path: Path) -> None:
+    found, said = phases(tmp_path, LEARN, "rs1")
+    assert "no director changed over; what they have was added to only: rs1" in said
+    assert not {f"{host} {CHANGE}" for host in ("director", "standby")} & set(found)
+    assert not set(DROPPED) & set(found)
+
+
+@pytest.mark.parametrize("arguments", [("--limit", "lvs_realservers"), ("--tags", "realserver")])
+def test_realservers_alone_drop_nothing(tmp_path: Path, arguments: tuple[str, str]) -> None:
+    found, said = phases(tmp_path, "", "", *arguments)
+    assert f"rs1 {LEARN}" in found and not set(DROPPED) & set(found)
+    assert "1 settings from before stay on rs1, since director and standby did not change over in this run" in said
+
+
+def test_who_does_not_answer_outside_the_limit_is_named_where_it_is_needed(tmp_path: Path) -> None:
+    """And does not end the run before that."""
+    dead = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    alive = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    web = {"name": "web", "vips": [VIP], "ports": [80], "realservers": [{"host": "rs1"}]}
+    groups = {
+        "lvs_directors": {"hosts": {"director": dead}, "vars": {"lvs_services": [web]}},
+        "lvs_realservers": {"hosts": {"rs1": alive}},
+    }
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
+    done = subprocess.run(
+        [ANSIBLE_PLAYBOOK, "-i", tmp_path / "hosts.json", "--limit", "rs1", "--check", ROOT / "playbooks/site.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 2
+    assert "director director: no interface found for VIP 192.168.1.110: its addresses are not known" in said, said
+
+
+def test_directors_alone_need_no_realserver(tmp_path: Path) -> None:
+    found, said = phases(tmp_path, "", "", "--skip-tags", "realserver")
+    assert f"director {CHANGE}" in found, said
 
 
 def test_the_programs_stop_before_the_table_goes() -> None:

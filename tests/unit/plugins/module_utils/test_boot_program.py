@@ -129,7 +129,7 @@ def test_installed_once_removed_once(systemd: Systemd) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o755
     unit = (systemd.root / "etc/systemd/system/lvs.service").read_text(encoding="utf-8")
     assert "ExecStart=/usr/bin/python3 /usr/local/lib/lvs/lvs.pyz boot\n" in unit
-    assert "After=network-online.target systemd-modules-load.service systemd-sysctl.service\n" in unit
+    assert "After=network-online.target systemd-modules-load.service systemd-sysctl.service ipvsadm.service\n" in unit
     assert "ExecStop" not in unit
     assert systemd.go("present") == []
     assert systemd.calls == ["daemon-reload", "enable lvs.service"]

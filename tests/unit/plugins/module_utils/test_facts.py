@@ -221,6 +221,15 @@ def test_without_iproute2(tmp_path: Path) -> None:
     assert missed == ["Interfaces and routes are not known: The program ip is not on this host"]
 
 
+def test_what_a_director_is_set_up_with(tmp_path: Path) -> None:
+    def seen() -> Any:
+        return _facts.gather(lambda *_words: [], [], str(tmp_path))[0]["director_files"]
+
+    assert seen() == []
+    (tmp_path / "var/lib/lvs/keepalived").mkdir(parents=True)
+    assert seen() == ["/var/lib/lvs/keepalived"]
+
+
 def test_memory(tmp_path: Path) -> None:
     assert _facts.memory(str(tmp_path)) == 0
     (tmp_path / "proc").mkdir()

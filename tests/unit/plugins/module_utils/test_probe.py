@@ -173,9 +173,10 @@ def test_a_given_interface_is_asked_without_a_route() -> None:
     assert ask.questions == {"eth1": {"203.0.113.1": "10.0.0.1"}}
 
 
-def test_not_an_address() -> None:
-    with pytest.raises(LvsError, match="vips: 'web' is not"):
-        _vip_probe.who_answers(["web"], "", 1, 1, read_ip, Ask())
+@pytest.mark.parametrize("vip", ["web", "fe80::1%eth1"])
+def test_not_an_address(vip: str) -> None:
+    with pytest.raises(LvsError, match=f"vips: '{vip}' is not"):
+        _vip_probe.who_answers([vip], "", 1, 1, read_ip, Ask())
 
 
 def test_all_mistakes_of_the_limits() -> None:
@@ -204,3 +205,12 @@ def test_services_on_this_machine() -> None:
         assert [result["reachable"] for result in results] == [True, False, False]
         assert [result["error"] for result in results] == ["", "Connection refused", "no answer within 0.3 seconds"]
         assert silent.recv(10) == b"x"
+
+
+def test_a_machine_without_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_socket(*_arguments: object) -> None:
+        raise OSError(97, "Address family not supported by protocol")
+
+    monkeypatch.setattr("socket.socket", no_socket)
+    (result,) = _vip_probe.try_services([{"address": "::1", "port": 80, "protocol": "tcp"}], 0.3)
+    assert (result["reachable"], result["error"]) == (False, "Address family not supported by protocol")

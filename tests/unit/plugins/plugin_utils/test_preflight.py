@@ -97,6 +97,14 @@ def test_a_missing_tunnel_module() -> None:
     assert found == ["host rs3: kernel 6.1.0-uml has no ipip; install the kernel package that has it."]
 
 
+def test_a_director_that_left_its_group_with_everything() -> None:
+    left = facts(LINKS["rs1"], director_files=["/etc/lvs/ipvs.json"])
+    found = preflight.problems(plan_of().parts, {"rs1": left}, ["rs1"])
+    assert len(found) == 1 and "set up as a director (/etc/lvs/ipvs.json)" in found[0]
+    there = facts(LINKS["director"], director_files=["/etc/lvs/ipvs.json"])
+    assert preflight.problems(plan_of().parts, {"director": there}, ["director"]) == []
+
+
 @pytest.mark.parametrize(
     ("health", "memory", "refused"),
     [
