@@ -12,10 +12,10 @@ from typing import Any
 os.environ["LVS_LAB"] = "soak"  # before lab.py reads it: the soak must never touch the scenarios' machines
 
 from lab import HERE, LAB, ROOT, Lab, expect_shares
-from pair import DIRECTORS, ECHO, VIP4, VIP6, VIPS, Pair, expect_even, until
+from pair import DIRECTORS, ECHO, NAT4, NAT6, VIP4, VIP6, VIPS, Pair, expect_even, until
 
 __all__ = [
-    "DIRECTORS", "ECHO", "HERE", "LAB", "ROOT", "VIP4", "VIP6", "VIPS", "Pair", "Soak", "expect_even",
+    "DIRECTORS", "ECHO", "HERE", "LAB", "NAT4", "NAT6", "ROOT", "VIP4", "VIP6", "VIPS", "Pair", "Soak", "expect_even",
     "expect_shares", "until",
 ]  # fmt: skip
 

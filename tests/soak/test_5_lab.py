@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -45,7 +46,7 @@ def environment() -> dict[str, str]:
 
 
 def up(seconds: float | None) -> float:
-    """Bring the lab up, or kill that with all its processes after so many seconds; how long it ran."""
+    """Bring the lab up, or kill that after so many seconds; how long it ran."""
     start = time.monotonic()
     with open(ROOT / "build/soak-lab.log", "ab") as log:
         process = subprocess.Popen(
@@ -55,16 +56,39 @@ def up(seconds: float | None) -> float:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,
         )
     try:
         code = process.wait(seconds or 180)
         assert code == 0, "lab_up failed; see build/soak-lab.log"
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process.pid)
         process.wait(20)
         assert seconds, "lab_up did not end; see build/soak-lab.log"
     return time.monotonic() - start
+
+
+def kill(number: int) -> None:
+    """A process and what it has started, but for the lab's machines.
+
+    Ansible's workers are in sessions of their own, and would go on writing beside lab_down.
+    """
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        if "lvslab_machine" in pathlib.Path(f"/proc/{number}/cmdline").read_text():
+            return
+        os.kill(number, signal.SIGSTOP)  # it starts no more of them
+        for child in children(number):
+            kill(child)
+        os.kill(number, signal.SIGKILL)
+
+
+def children(parent: int) -> list[int]:
+    numbers = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The name before ")" may hold anything.
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                numbers.append(int(path.parent.name))
+    return numbers
 
 
 def down() -> None:

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs on the client: many looks at once. Reads a JSON document from its argument and prints one.
 
-{"ask": [[protocol, address, port, count], ...]} prints the answers to each, as traffic.py has them;
+{"ask": [[protocol, address, port, count], ...], "patience": seconds} prints the answers to each, as traffic.py has
+them;
 {"scan": [address, ...], "ports": [first, last]} prints which TCP ports of each are open, and which refuse.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import functools
 import json
 import resource
 import select
@@ -21,8 +23,8 @@ from typing import Any
 
 import traffic
 
-# A SYN without answer is sent again after a second, which adds nothing here.
-PATIENCE = 0.9
+# Long enough for a SYN without answer to be sent again, after a second: of thousands at once one may be lost.
+PATIENCE = 2.5
 
 
 def scan(address: str, ports: range) -> dict[str, list[int]]:
@@ -52,16 +54,13 @@ def scan(address: str, ports: range) -> dict[str, list[int]]:
     return found
 
 
-def ask(protocol: str, address: str, port: int, count: int) -> list[list[str] | None]:
-    return traffic.ask(protocol, address, port, count, source="")
-
-
 def main(wanted: dict[str, Any]) -> Any:
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         if "scan" in wanted:
             first, last = wanted["ports"]
             return list(pool.map(lambda address: scan(address, range(first, last + 1)), wanted["scan"]))
-        return list(pool.map(lambda one: ask(*one), wanted["ask"]))
+        ask = functools.partial(traffic.ask, patience=wanted.get("patience", traffic.TIMEOUT))
+        return list(pool.map(ask, *zip(*wanted["ask"], strict=True)))
 
 
 if __name__ == "__main__":

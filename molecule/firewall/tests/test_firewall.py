@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lab import Lab, shares
+from lab import LITTLE_PATIENCE, Lab, shares
 
 VIPS = [f"{network}{number}" for network in ("192.168.1.", "2001:db8:1::") for number in range(110, 115)]
 DIPS = ["192.168.1.1", "2001:db8:1::1"]
+LITTLE = {"patience": LITTLE_PATIENCE}
 CLIENTS = {"192.168.1.254", "2001:db8:1::254"}
 # The last part of a VIP, and who serves it. Those of snat are told that the director is their client.
 SERVED = {"110": ("rs1", "rs2"), "111": ("rs3",), "112": ("rs1", "rs2"), "113": ("rs3",), "114": ("rs1",)}
@@ -102,9 +103,7 @@ def expect_untracked(lab: Lab) -> None:
 @contextlib.contextmanager
 def tunnel_that_needs_the_router(lab: Lab) -> Iterator[None]:
     """A realserver that offers the segment size of its own link, as one that nobody here manages does."""
-    rules = {
-        family: lab.run("rs3", f"ip {family} rule | grep 'from .*111 '").split(":\t") for family in ("-4", "-6")
-    }
+    rules = {family: lab.run("rs3", f"ip {family} rule | grep 'from .*111 '").split(":\t") for family in ("-4", "-6")}
     for family, (_priority, rule) in rules.items():
         lab.run("rs3", f"ip {family} rule del {rule}")
     try:
@@ -177,7 +176,7 @@ def test_every_service_answers(lab: Lab) -> None:
 
 def test_a_scan_finds_what_is_planned_and_nothing_else(lab: Lab) -> None:
     expect_open(lab, PLANNED)
-    assert look(lab, {"ask": [("udp", dip, 53, 1) for dip in DIPS]}) == [[None], [None]]
+    assert look(lab, {"ask": [("udp", dip, 53, 1) for dip in DIPS], **LITTLE}) == [[None], [None]]
 
 
 def test_the_allowed_port_is_open_to_its_clients(lab: Lab) -> None:
@@ -224,7 +223,7 @@ def test_tracked_dr_and_tun_are_cut_by_a_stateful_rule(lab: Lab) -> None:
     dropped = "nft list chain inet site input | sed -n 's/.*counter packets \\([0-9]*\\) .*/\\1/p'"
     before = int(lab.run("director", dropped))
     with without(lab, "director", "untracked"):
-        answers = look(lab, {"ask": [("tcp", vip, 80, 1) for vip in of(DR) + of(TUN) + of(MARK)]})
+        answers = look(lab, {"ask": [("tcp", vip, 80, 1) for vip in of(DR) + of(TUN) + of(MARK)], **LITTLE})
         assert answers == [[None]] * 6
         # Each side of UDP is a beginning to conntrack, and NAT passes the director both ways.
         assert None not in lab.ask("udp", of(DR)[0], 80, 2)
@@ -235,7 +234,7 @@ def test_tracked_dr_and_tun_are_cut_by_a_stateful_rule(lab: Lab) -> None:
 def test_without_masquerading_one_arm_is_not_served(lab: Lab) -> None:
     """Sabotage: the realserver answers the client by its own gateway, from an address the client never asked."""
     with without(lab, "director", "translated"):
-        assert look(lab, {"ask": [("tcp", vip, 80, 1) for vip in of(SNAT)]}) == [[None], [None]]
+        assert look(lab, {"ask": [("tcp", vip, 80, 1) for vip in of(SNAT)], **LITTLE}) == [[None], [None]]
         expect_served(lab, NAT)
     expect_served(lab, SNAT)
 

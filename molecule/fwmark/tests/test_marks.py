@@ -9,7 +9,7 @@ import copy
 
 import pytest
 from conftest import CLIENTS
-from lab import Lab, expect_shares, shares
+from lab import LITTLE_PATIENCE, Lab, expect_shares, shares
 
 SHOP = {"192.168.1.110": "192.168.1.{}", "2001:db8:1::110": "2001:db8:1::{}"}
 GROUPED = {"192.168.1.111": "192.168.1.{}", "2001:db8:1::111": "2001:db8:1::{}"}
@@ -80,7 +80,7 @@ def test_without_marks_nothing_is_chosen(lab: Lab) -> None:
     lab.run("director", "nft delete table inet lvs")
     try:
         for vip in (BLOCK[3], BLOCK[11]):
-            assert shares(lab.ask("tcp", vip, 80, 2)) == {"lost": 2}
+            assert shares(lab.ask("tcp", vip, 80, 2, patience=LITTLE_PATIENCE)) == {"lost": 2}
         with pytest.raises(AssertionError, match="expected"):
             expect_groups(lab, "192.168.1.111")
         # What was changed by hand is a change that the next run takes back.

@@ -27,6 +27,8 @@ LAB = pathlib.Path("/var/lib/lvs-lab") / os.environ.get("LVS_LAB", "molecule")
 # Scenarios with this before their name put the cluster of the one without it into containers.
 CONTAINERS = "container_"
 TRAFFIC = "python3 /root/traffic.py"
+# Seconds to wait for an answer, and for one that is not to come.
+PATIENCE, LITTLE_PATIENCE = 10, 3
 Answer = list[str] | None
 
 
@@ -159,9 +161,11 @@ class Lab:
 
     # ------------------------------------------------------------------ traffic
 
-    def ask(self, protocol: str, address: str, port: int, count: int, source: str = "") -> list[Answer]:
+    def ask(
+        self, protocol: str, address: str, port: int, count: int, source: str = "", patience: int = PATIENCE
+    ) -> list[Answer]:
         """As many requests, from an address of the client's if it is given."""
-        return json.loads(self.run("client", f"{TRAFFIC} {protocol} {address} {port} {count} {source}"))
+        return json.loads(self.run("client", f"{TRAFFIC} {protocol} {address} {port} {count} '{source}' {patience}"))
 
     def upload(self, address: str, port: int, size: int) -> Answer:
         return json.loads(self.run("client", f"{TRAFFIC} upload {address} {port} {size}"))
@@ -178,7 +182,7 @@ class Lab:
             yield result
         finally:
             self.run("client", f"touch {stop}")
-            self.wait("client", f"test -s {output}", seconds=15)
+            self.wait("client", f"test -s {output}", seconds=PATIENCE + 10)
             result.append(json.loads(self.run("client", f"cat {output}")))
 
     @contextlib.contextmanager

@@ -61,7 +61,7 @@ def test_realserver_sees_the_client(lab: Lab, vip: str) -> None:
     if any(answer is None or answer[1] != CIP[vip] for answer in answers):
         raise AssertionError(answers)
     for name in lab.realservers:
-        _protocol, client, _port, local, local_port = lab.run(name, "tail -n 1 /var/log/lvs-responder.log").split()
+        _protocol, client, _port, local, local_port = lab.run(name, "tail -n 1 /run/lvs-responder.log").split()
         assert client == CIP[vip]
         if lab.cluster == "nat":
             assert (local != vip, local_port) == (True, "8080"), "NAT rewrites VIP:80 to RIP:8080"

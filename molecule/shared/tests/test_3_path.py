@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from lab import Lab, expect_shares, shares
+from lab import LITTLE_PATIENCE, Lab, expect_shares, shares
 
 VIPS = ["192.168.1.110", "2001:db8:1::110"]
 MEGABYTE = 1_000_000
@@ -68,7 +68,7 @@ def test_wrong_way_back_is_noticed(lab: Lab, vip: str, family: str) -> None:
     priority, rule = policy_rule(lab, family, "10.1.1.2" if family == "-4" else "2001:db8:2::2")
     lab.run(lab.realservers[0], f"ip {family} rule del {rule}")
     try:
-        seen = shares(lab.ask("tcp", vip, 80, 2 * len(lab.realservers)))
+        seen = shares(lab.ask("tcp", vip, 80, 2 * len(lab.realservers), patience=LITTLE_PATIENCE))
         assert (seen.get(lab.realservers[0], 0), seen["lost"]) == (0, 2), seen
     finally:
         lab.run(lab.realservers[0], f"ip {family} rule add {rule} priority {priority}")

@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from lab import Lab, expect_shares, shares
+from lab import LITTLE_PATIENCE, PATIENCE, TRAFFIC, Lab, expect_shares, shares
 
 VIPS = {"192.168.1.110": "192.168.1.254", "2001:db8:1::110": "2001:db8:1::254"}
 # A port of the director's that nobody listens at.
 CLOSED = 7
 
 
-def asked(lab: Lab) -> list[tuple[str, str, int, Any]]:
+def asked(lab: Lab, patience: int = PATIENCE) -> list[tuple[str, str, int, Any]]:
     """Two answers of each service, in one call: every call is dear on these machines."""
     wanted = [(protocol, vip, port) for vip in VIPS for protocol, port in (("tcp", 80), ("tcp", 443), ("udp", 53))]
-    command = "; ".join(f"python3 /root/traffic.py {protocol} {vip} {port} 2" for protocol, vip, port in wanted)
+    command = "; ".join(f"{TRAFFIC} {protocol} {vip} {port} 2 '' {patience}" for protocol, vip, port in wanted)
     lines = lab.run("client", command).splitlines()
     return [(*one, json.loads(line)) for one, line in zip(wanted, lines, strict=True)]
 
@@ -59,7 +59,7 @@ def test_without_our_table_nothing_is_chosen_and_nothing_kept_out(lab: Lab) -> N
     """Sabotage."""
     before = lab.run("director", "nft -s list table inet lvs; nft delete table inet lvs")
     try:
-        seen = {(protocol, port): shares(answers) for protocol, _vip, port, answers in asked(lab)}
+        seen = {(protocol, port): shares(answers) for protocol, _vip, port, answers in asked(lab, LITTLE_PATIENCE)}
         assert seen == {("tcp", 80): {"lost": 2}, ("tcp", 443): {"lost": 2}, ("udp", 53): {"rs1": 2}}
         assert refusals(lab) == list(VIPS)
     finally:

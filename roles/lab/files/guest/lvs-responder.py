@@ -13,7 +13,7 @@ UDP 53, 80, 8080
                answers "HOSTNAME CLIENT LOCAL" from the very address the datagram was sent to: a realserver under direct
                routing must answer from the VIP, and an ordinary socket would choose the interface's own address.
 
-Each request is one line of /var/log/lvs-responder.log: protocol client_ip client_port local_ip local_port
+Each request is one line of /run/lvs-responder.log: protocol client_ip client_port local_ip local_port
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ import time
 HTTP_PORTS = (80, 443, 8080)
 ECHO_PORTS = (7,)
 UDP_PORTS = (53, 80, 8080)
-LOG = "/var/log/lvs-responder.log"
+# In memory: an answer waits for this line, and must not wait for a disk.
+LOG = "/run/lvs-responder.log"
 LONGEST_WAIT = 20
 
 # Linux's number (linux/in.h); the socket module of Python 3.11 does not name it.
