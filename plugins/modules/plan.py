@@ -65,8 +65,7 @@ RETURN = r"""
 parts:
   description:
     - One part per host. C(roles) lists what the host is; C(network) is what M(linuxvirtualserver.lvs.network) takes; a
-      realserver's C(directors) are those that may send to it;
-      a director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
+      director also has C(director) with C(owner), C(groundwork) (its C(network) without the VIPs that it directs),
       C(config), C(restrict), C(additions_first), C(daemons), C(held) and C(module_options); directors and routers have
       C(firewall), which is what M(linuxvirtualserver.lvs.firewall) takes.
     - A director's C(failover) is null, or what keepalived or heartbeat move - C(backend), C(node) and C(nodes),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,12 @@ from .behaviour import dos_settings, reuse_mode
 from .exclusions import check_keys
 from .failover import HEARTBEAT_PORT, SYNC_PORT, read_failover
 from .failover_part import FailoverParts, check_router_ids, check_sync, daemons_by_hand
-from .firewall_part import SSH_PORT, FirewallPart, reached, read_filter
+from .firewall_part import SSH_PORT, FirewallPart, read_filter
 from .health import checked, version_of
 from .host_variables import check_machine, dos_profile, listing, route_table
 from .inventory import Inventory
 from .machines import Link, Machine, family
+from .marks import MarkRule
 from .mistakes import Mistakes
 from .moving import Moving, active_first
 from .parts import HEADERS, TUNNEL_OVERHEAD, NetworkPart
@@ -59,8 +60,6 @@ class _Compiler:
         self.failovers: dict[str, dict[str, Any]] = {}
         self.firewalls: dict[str, FirewallPart] = {}
         self.daemons: dict[str, list[dict[str, Any]] | None] = {}
-        # Who may send to a host, as a realserver or sorry server.
-        self.senders: dict[str, dict[str, None]] = {}
         for host in (*inventory.directors, *inventory.realservers, *inventory.clients, *inventory.routers):
             if host not in self.machines:
                 machine = Machine(host, inventory.variables.get(host, {}), inventory.facts.get(host))
@@ -287,13 +286,8 @@ class _Compiler:
                 self.daemons[machine.name] = daemons_by_hand(cluster, machine, device)
             others = [other for other in cluster.directors if other is not machine]
             firewall = self.firewalls[machine.name]
-            for other in others if firewall.filtering and not firewall.peers else ():
-                if other.facts is None:
-                    self.mistakes.append(
-                        f"host {machine.name}: lvs_filter would shut out director {other.name}, whose addresses are not"
-                        " known, as it was not asked (outside --limit); name them in lvs_filter_peers, or run without"
-                        " --limit."
-                    )
+            if firewall.filtering:
+                self._must_know(machine, others)
             peers = [link.address for other in others for link in other.links if link.address not in self.vips]
             firewall.pair(peers, ports)
 
@@ -432,10 +426,8 @@ class _Compiler:
     ) -> None:
         """What the method asks of the realserver's host, and for NAT of the director."""
         director = cluster.director
-        if host is not None:
-            self.senders.setdefault(host, {}).update(dict.fromkeys(machine.name for machine in cluster.directors))
-            if self.firewalls[host].filtering:
-                self._let_in(cluster, service, entry, host, rip, target)
+        if host is not None and self.firewalls[host].filtering:
+            self._let_in(cluster, service, entry, host, rip, target)
         if any(host == machine.name for machine in cluster.directors):
             cluster.serving.add(str(host))
         if host == director.name and not cluster.failover.floating:
@@ -476,19 +468,44 @@ class _Compiler:
     def _let_in(
         self, cluster: Cluster, service: Service, entry: Entry, host: str, rip: IPAddress, target: IPNetwork
     ) -> None:
-        """A director that serves lets in what is directed to it, and checks."""
-        directors = [link.address for machine in cluster.directors if machine.name != host for link in machine.links]
-        checks = [health.given.get("port", 0) for health in (service.health, cluster.failover.common)]
-        ports = [*(entry.port or port for port in service.ports), *checks]
-        protocols = list(dict.fromkeys((*service.protocols, "tcp")))
-        rule = next((rule for rule in service.wanted if target in rule.targets), None)
-        if entry.forwarding == "nat":
-            self.firewalls[host].serve_for(None, reached(rip, protocols, ports, None))
+        """A director that serves lets in what other directors direct to it, and their checks."""
+        others = [machine for machine in cluster.directors if machine.name != host]
+        if not others:
             return
-        found = reached(rip, protocols, ports, directors)
-        if entry.forwarding == "tun":
-            found += reached(rip, ["ipip" if target.version == 4 else "ipv6"], (), directors)
-        self.firewalls[host].serve_for(rule, found)
+        part = self.firewalls[host]
+        self._must_know(self.machines[host], others)
+        senders = [link.address for machine in others for link in machine.links if link.address not in self.vips]
+        senders += self.machines[host].addresses("lvs_filter_peers")
+        sources = [str(IPNetwork(sender).cidr) for sender in dict.fromkeys(senders) if sender.version == rip.version]
+        rules = [rule for rule in service.wanted if target in rule.targets]
+        if entry.forwarding == "nat":
+            # They come to the RIP, from the clients or, with snat, from a director.
+            directors = tuple(IPNetwork(source) for source in sources)
+            rules = [
+                MarkRule(
+                    (IPNetwork(rip),),
+                    rule.protocols,
+                    ((entry.port, entry.port),) if entry.port else rule.ports,
+                    directors if service.snat else rule.sources,
+                )
+                for rule in rules
+            ]
+        elif entry.forwarding == "tun":
+            part.reached(rip, ["ipip" if target.version == 4 else "ipv6"], (), sources)
+        part.serve_for(rules)
+        checks = [health.given.get("port", 0) for health in (service.health, cluster.failover.common)]
+        if ports_asked := [port for port in (*(entry.port or port for port in service.ports), *checks) if port]:
+            part.reached(rip, dict.fromkeys((*service.protocols, "tcp")), ports_asked, sources)
+
+    def _must_know(self, machine: Machine, others: Iterable[Machine]) -> None:
+        """A filter lets in what other directors send by their addresses."""
+        for other in others if not machine.given("lvs_filter_peers") else ():
+            if other.facts is None:
+                self.mistakes.append(
+                    f"host {machine.name}: lvs_filter would shut out director {other.name}, whose addresses are not"
+                    " known, as it was not asked (outside --limit); name them in lvs_filter_peers, or run without"
+                    " --limit."
+                )
 
     def _ssh(self, director: Machine, host: str | None, rip: IPAddress) -> tuple[IPAddress, int] | None:
         """Where Ansible may come to a realserver through the director: an address beside the RIP."""
@@ -593,8 +610,6 @@ class _Compiler:
             if host in members
         ]
         compiled: dict[str, Any] = {"roles": roles}
-        if "realserver" in roles:
-            compiled["directors"] = list(self.senders.get(host, ()))
         if {"director", "realserver"} & set(roles):
             compiled["network"] = part.compiled(extra if isinstance(extra, Mapping) else {})
         if {"director", "router"} & set(roles):

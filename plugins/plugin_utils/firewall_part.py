@@ -84,12 +84,14 @@ class FirewallPart:
             address, port = ssh
             _add(self._passing, _to(address, "tcp", [port]))
 
-    def serve_for(self, rule: MarkRule | None, entries: Iterable[dict[str, Any]]) -> None:
-        """It is a realserver, too: packets to the VIP that are directed to it, and what directors send to its RIP."""
-        if rule and rule not in self._accepted:
-            self._accepted.append(rule)
-        for entry in entries:
-            _add(self.allowed, entry)
+    def serve_for(self, rules: Iterable[MarkRule]) -> None:
+        """It is a realserver, too: what is directed to it."""
+        self._accepted += [rule for rule in rules if rule not in self._accepted]
+
+    def reached(self, rip: IPAddress, protocols: Iterable[str], ports: Iterable[int], sources: list[str]) -> None:
+        """What these hosts themselves send to its RIP; without ports, whatever the protocol carries."""
+        for protocol in protocols if sources else ():
+            _add(self.allowed, {**_to(rip, protocol, ports), "sources": sources})
 
     @property
     def conntrack(self) -> bool:
@@ -129,19 +131,9 @@ class FirewallPart:
         }
 
 
-def reached(
-    rip: IPAddress, protocols: Iterable[str], ports: Iterable[int], senders: Iterable[IPAddress] | None
-) -> list[dict[str, Any]]:
-    """What these hosts, or everybody, send to a RIP."""
-    if senders is None:
-        return [_to(rip, protocol, ports) for protocol in protocols]
-    sources = [str(IPNetwork(sender).cidr) for sender in senders if sender.version == rip.version]
-    return [{**_to(rip, protocol, ports), "sources": sources} for protocol in protocols if sources]
-
-
 def _to(address: IPAddress, protocol: str, ports: Iterable[int]) -> dict[str, Any]:
     entry = {"family": family(address.version), "protocol": protocol, "destinations": [str(IPNetwork(address).cidr)]}
-    found = [str(port) for port in dict.fromkeys(ports) if port]
+    found = [str(port) for port in dict.fromkeys(ports)]
     return {**entry, "ports": found} if found else entry
 
 

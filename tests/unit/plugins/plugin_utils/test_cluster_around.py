@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _ipvs_input, _network_model
 from ansible_collections.linuxvirtualserver.lvs.plugins.plugin_utils.cluster import Plan
-from tests.howto import GATEWAYS, LINKS, VIP, VIP6, facts, mistakes_of, plan_of, service
+from tests.howto import GATEWAYS, LINKS, VIP, VIP6, facts, mistakes_of, plan_of, plus, service
 
 LAN = {host: {"lvs_interface": "eth1"} for host in ("rs1", "rs2")}
 
@@ -314,28 +314,79 @@ def test_ansible_passes_the_filter_to_realservers_behind_it() -> None:
     ]
 
 
+def accepted(plan: Plan, host: str) -> list[tuple[Any, ...]]:
+    """What the filter lets in: where, protocol, ports, from whom."""
+    return [
+        (",".join(entry["destinations"]), entry.get("protocol"), entry.get("ports", []), entry.get("sources", []))
+        for entry in firewall(plan, host)["filter"]["accept"]
+    ]
+
+
 def test_a_filtering_director_that_serves_lets_in_what_is_directed_to_it_and_checks() -> None:
-    """Two boxes (HOWTO 9): each is the other's realserver."""
+    """Two boxes (HOWTO 9): each is the other's realserver. What moves between them is nobody's address."""
     own = {"lvs_filter": True, "lvs_failover": "keepalived", "lvs_health": "keepalived"}
-    for forwarding, more in (("dr", []), ("tun", [{"protocol": "ipip"}])):
+    other = ["10.255.0.2/32", "192.168.1.2/32", "10.1.1.2/32"]
+    tunnel: tuple[Any, ...] = ("192.168.1.3/32", "ipip", [], other)
+    for forwarding, more in (("dr", ()), ("tun", (tunnel,))):
         web = service(forwarding=forwarding, realservers=[{"host": "rs1"}, {"host": "rs2"}], health={"port": 81})
-        plan = plan_of([web], directors=["rs1", "rs2"], variables=dict.fromkeys(("rs1", "rs2"), own))
-        accepted = firewall(plan, "rs2")["filter"]["accept"]
-        assert [entry["ports"] for entry in accepted if entry["destinations"] == [f"{VIP}/32"]] == [["80"]]
-        peers = {"family": "ipv4", "destinations": ["192.168.1.3/32"]}
-        found = [{key: entry[key] for key in entry if key != "sources"} for entry in accepted if "sources" in entry]
-        assert all("192.168.1.2/32" in entry["sources"] for entry in accepted if entry.get("sources"))
-        assert [entry for entry in found if entry["destinations"] == peers["destinations"]] == [
-            {**peers, "protocol": "tcp", "ports": ["80", "81"]},
-            *({**peers, **entry} for entry in more),
+        plan = plan_of(
+            [web],
+            directors=["rs1", "rs2"],
+            variables=dict.fromkeys(("rs1", "rs2"), own),
+            seen={"rs1": plus("rs1", "eth1", f"{VIP}/32")},
+        )
+        assert accepted(plan, "rs2") == [
+            (f"{VIP}/32", "tcp", ["80"], []),
+            *more,
+            ("192.168.1.3/32", "tcp", ["80", "81"], other),
         ]
 
 
+OTHER = {"rs1": {"lvs_filter": True, "lvs_cluster": "other", "lvs_services": []}}
+DIRECTOR = ["10.255.0.1/32", "192.168.1.1/32", "10.1.1.9/32"]
+
+
 def test_a_filtering_director_of_another_cluster_lets_in_what_is_directed_to_it() -> None:
-    variables = {"rs1": {"lvs_filter": True, "lvs_cluster": "other", "lvs_services": []}}
-    plan = plan_of([service(realservers=[{"host": "rs1"}])], directors=["director", "rs1"], variables=variables)
-    destinations = [entry["destinations"] for entry in firewall(plan, "rs1")["filter"]["accept"]]
-    assert destinations == [[f"{VIP}/32"], ["192.168.1.2/32"]]
+    plan = plan_of([service(realservers=[{"host": "rs1"}])], directors=["director", "rs1"], variables=OTHER)
+    assert accepted(plan, "rs1") == [(f"{VIP}/32", "tcp", ["80"], []), ("192.168.1.2/32", "tcp", ["80"], DIRECTOR)]
+
+
+def test_it_lets_in_every_mark() -> None:
+    marks = [{"ports": [80]}, {"ports": [443]}, {"protocol": "udp", "ports": [53]}]
+    web = service(fwmark=7, marks=marks, realservers=[{"host": "rs1"}])
+    del web["ports"]
+    plan = plan_of([web], directors=["director", "rs1"], variables=OTHER)
+    assert accepted(plan, "rs1") == [
+        (f"{VIP}/32", "tcp", ["80"], []),
+        (f"{VIP}/32", "tcp", ["443"], []),
+        (f"{VIP}/32", "udp", ["53"], []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, [("10.1.1.2/32", "tcp", ["8080"], []), ("10.1.1.2/32", "tcp", ["8080"], DIRECTOR)]),
+        ({"snat": True}, [("10.1.1.2/32", "tcp", ["8080"], DIRECTOR), ("10.1.1.2/32", "tcp", ["8080"], DIRECTOR)]),
+        ({"fwmark": 7, "marks": [{"ports": [80]}]}, [("10.1.1.2/32", "tcp", ["80"], [])]),
+    ],
+)
+def test_by_nat_it_lets_clients_reach_the_port_and_no_other(more: dict[str, Any], expected: list[Any]) -> None:
+    port = {} if "fwmark" in more else {"port": 8080}
+    web = service(forwarding="nat", realservers=[{"host": "rs1", **port}], **more)
+    if "fwmark" in more:
+        del web["ports"]
+    plan = plan_of([web], directors=["director", "rs1"], variables=OTHER)
+    assert accepted(plan, "rs1") == expected
+
+
+def test_who_serves_itself_lets_in_clients_only() -> None:
+    """LocalNode (HOWTO 9.1): nobody else sends to it, and its own checks come over lo."""
+    own = {"lvs_filter": True, "lvs_health": "keepalived"}
+    for forwarding in ("dr", "nat"):
+        web = service(forwarding=forwarding, realservers=[{"host": "director"}], health={"port": 81})
+        plan = plan_of([web], variables={"director": own})
+        assert accepted(plan, "director") == [(f"{VIP}/32", "tcp", ["80"], [])]
 
 
 def test_a_filter_without_the_other_directors_addresses_is_refused() -> None:
@@ -347,6 +398,18 @@ def test_a_filter_without_the_other_directors_addresses_is_refused() -> None:
     peers = {"rs1": {**own, "lvs_filter_peers": ["192.168.1.3"]}, "rs2": own}
     found = mistakes_of([service(realservers=[{"host": "rs3"}])], variables=peers, **arguments)
     assert not any("shut out director rs2" in sentence for sentence in found), found
+
+
+def test_who_is_named_in_lvs_filter_peers_may_direct_and_check() -> None:
+    """A pair that serves, of which one is not asked; and a director of another cluster."""
+    named = {**OTHER["rs1"], "lvs_filter_peers": ["192.168.1.1"]}
+    arguments = {"directors": ["director", "rs1"], "seen": {"director": None}}
+    given = {"director": {"lvs_vip_interface": "eth1"}}
+    web = service(realservers=[{"host": "rs1"}])
+    found = mistakes_of([web], variables={**given, **OTHER}, **arguments)
+    assert any("host rs1: lvs_filter would shut out director director" in sentence for sentence in found), found
+    plan = plan_of([web], variables={**given, "rs1": named}, **arguments)
+    assert accepted(plan, "rs1")[1] == ("192.168.1.2/32", "tcp", ["80"], ["192.168.1.1/32"])
 
 
 def test_a_filter_is_for_directors() -> None:
