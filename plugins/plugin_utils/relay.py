@@ -68,7 +68,8 @@ def _rules(family: str, version: int, here: State, there: State, marks: bool) ->
     """Each with the hook that it belongs to."""
     own = {text.partition("/")[0] for text in here["links"]}
     moving = {text.partition("/")[0] for text in there["held"]}
-    devices = {text.partition("/")[0]: text.rpartition(" ")[2] for text in here["addresses"]}
+    vips = [text for text in here["addresses"] if text.partition(" ")[0].endswith(("/32", "/128"))]
+    devices = {text.partition("/")[0]: text.rpartition(" ")[2] for text in vips}
     ways = list(_ways(version, here, there))
     # Packets come in by the network that they come from otherwise, too, or a strict rp_filter drops them.
     ways.sort(key=lambda way: way.device not in devices.values())

@@ -82,6 +82,11 @@ def test_marks_by_a_network_with_vips() -> None:
         "ip input": [mark.format(WAY)],
         "ip6 input": [mark.format(WAY6)],
     }
+    # The inside network, which has an address that moves, too, is no way for what comes from clients.
+    states = {"one": director(1, MOVING, [{"fwmark": "7", **marked}]), "two": director(2, (), [])}
+    states["two"]["links"].sort()
+    assert states["two"]["links"].index("10.1.1.2/24 eth2") < states["two"]["links"].index("192.168.1.2/24 eth1")
+    assert mark.format(WAY) in render(states, "two", ["one"])
 
 
 def test_marks_of_two_directors_that_give_up_say_nothing() -> None:
