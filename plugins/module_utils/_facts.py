@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import Any, Callable, Iterable
 
-from . import _firewall_foreign
+from . import _firewall_foreign, _ipvs_saved
 from ._errors import LvsError
 from ._firewall_host import FirewallHost
 from ._ipvs_capabilities import in_user_namespace, net_admin
@@ -38,7 +38,7 @@ def gather(read_ip: ReadIp, modules: Iterable[str], root: str = "/") -> tuple[di
         "net_admin": net_admin(root),
         "user_namespace": in_user_namespace(root),
         "container": container(root),
-        "director_files": [path for path in DIRECTOR_FILES if os.path.exists(os.path.join(root, path.lstrip("/")))],
+        "director_files": [path for path in DIRECTOR_FILES if _sets_up(os.path.join(root, path.lstrip("/")))],
         "systemd": os.path.isdir(os.path.join(root, "run/systemd/system")),
         "read_only_sysctls": read_only_sysctls(root),
         "iproute2": True,
@@ -100,6 +100,17 @@ def read_only_sysctls(root: str = "/") -> dict[str, str]:
             except OSError:
                 continue  # may only be written, or belongs to the first namespace
     return found
+
+
+def _sets_up(path: str) -> bool:
+    """Whether it is there, and no saved table with nothing but timeouts."""
+    if os.path.isdir(path):
+        return True
+    try:
+        saved = _ipvs_saved.load(path)
+    except LvsError:
+        return True
+    return saved is not None and bool(saved.config or saved.settings.get("sync"))
 
 
 def interface(link: dict[str, Any]) -> dict[str, Any]:

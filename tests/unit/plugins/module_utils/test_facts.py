@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _facts, _ipvs_capabilities
+from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils import _facts, _ipvs_capabilities, _ipvs_saved
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._errors import LvsError
 from ansible_collections.linuxvirtualserver.lvs.plugins.module_utils._kernel_advice import (
     KernelJudge,
@@ -228,6 +228,13 @@ def test_what_a_director_is_set_up_with(tmp_path: Path) -> None:
     assert seen() == []
     (tmp_path / "var/lib/lvs/keepalived").mkdir(parents=True)
     assert seen() == ["/var/lib/lvs/keepalived"]
+    saved = tmp_path / "etc/lvs/ipvs.json"
+    saved.parent.mkdir(parents=True)
+    for settings, found in (({"timeouts": {"tcp": 60}}, False), ({"sync": [{"role": "master"}]}, True)):
+        saved.write_text(_ipvs_saved.render([], [], settings))
+        assert ("/etc/lvs/ipvs.json" in seen()) is found
+    saved.write_text("what is this?")
+    assert "/etc/lvs/ipvs.json" in seen()
 
 
 def test_memory(tmp_path: Path) -> None:
