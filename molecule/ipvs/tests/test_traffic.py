@@ -63,18 +63,20 @@ def test_a_realserver_that_leaves_ends_its_handshakes(lab: Lab, module: Module) 
     """
     table = module("director", "ipvs_info", restrict=[WEB])["config"]
     _leaves, stays = RIPS.values()
+    # So that everybody knows the other's MAC address before answers to ARP become slow, too.
+    assert None not in lab.ask("tcp", VIP, 80, 4)
     module("director", "ipvs", config=[{**WEB, "realservers": [{"address": stays, "weight": 0}]}])
     setting = "/proc/sys/net/ipv4/vs/expire_nodest_conn"
     before = lab.run("director", f"cat {setting}; echo 1 > {setting}").strip()
     for name in RIPS:
-        lab.run(name, "tc qdisc add dev eth1 root netem delay 3500ms")
+        lab.run(name, "tc qdisc add dev eth1 root netem delay 6500ms")
     try:
         lab.run("client", f"nohup {TRAFFIC} upload {VIP} 80 1000 > /tmp/far.json 2>&1 < /dev/null &")
         begun = "grep -q ' SYN_RECV ' /proc/net/ip_vs_conn"
         lab.run("director", f"timeout 10 sh -c {shlex.quote(f'until {begun}; do sleep 0.05; done')}")
         config = [{**WEB, "realservers": [{"address": stays, "weight": 1}]}]
         result = module("director", "ipvs", state="replaced", drain_timeout=30, config=config)
-        lab.wait("client", "test -s /tmp/far.json", seconds=20)
+        lab.wait("client", "test -s /tmp/far.json", seconds=30)
         assert lab.run("director", f"cat {setting}; echo {before} > {setting}").strip() == "1"
     finally:
         for name in RIPS:

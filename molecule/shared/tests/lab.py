@@ -173,8 +173,8 @@ class Lab:
     @contextlib.contextmanager
     def background(self, what: str, address: str, port: int) -> Iterator[list[Any]]:
         """Traffic while the block runs; the list holds its result afterwards."""
-        stop = f"/tmp/{what}-{port}.stop"
-        output = f"/tmp/{what}-{port}.json"
+        name = f"/tmp/{what}-{address}-{port}"
+        stop, output = f"{name}.stop", f"{name}.json"
         self.run("client", f"rm -f {stop} {output}")
         self.run("client", f"nohup {TRAFFIC} {what} {address} {port} {stop} > {output} 2>&1 < /dev/null & sleep 1")
         result: list[Any] = []
