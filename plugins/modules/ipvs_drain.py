@@ -68,7 +68,7 @@ options:
     description:
       - How long to wait for connections to end, in seconds, V(0) to V(604800). V(0) does not wait, and then it is no
         failure that some are left.
-      - Clients that are just connecting are kept with their realserver for three seconds, as module
+      - Clients that are just connecting are kept with their realserver meanwhile, for three seconds at most, as module
         M(linuxvirtualserver.lvs.ipvs) does it.
     type: int
     default: 60
