@@ -489,6 +489,7 @@ class _Compiler:
                     directors if service.snat else rule.sources,
                 )
                 for rule in rules
+                if directors or not service.snat  # no sources are all sources
             ]
         elif entry.forwarding == "tun":
             part.reached(rip, ["ipip" if target.version == 4 else "ipv6"], (), sources)

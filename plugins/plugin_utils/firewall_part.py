@@ -122,10 +122,13 @@ class FirewallPart:
         forward = None
         if self._realservers:
             forward = {"realservers": [str(rip) for rip in self._realservers], "accept": self._passing}
-        accepted = [entry for rule in self._accepted for entry in rule.selections(with_clients=True)]
+        accepted: list[dict[str, Any]] = []
+        served = [entry for rule in self._accepted for entry in rule.selections(with_clients=True)]
+        for entry in (*served, *self.allowed):
+            _add(accepted, entry)
         return {
             "ssh_ports": self.ssh_ports,
-            "accept": [*accepted, *self.allowed],
+            "accept": accepted,
             "peers": self.peers,
             "forward": forward,
         }

@@ -367,7 +367,7 @@ def test_it_lets_in_every_mark() -> None:
     ("more", "expected"),
     [
         ({}, [("10.1.1.2/32", "tcp", ["8080"], []), ("10.1.1.2/32", "tcp", ["8080"], DIRECTOR)]),
-        ({"snat": True}, [("10.1.1.2/32", "tcp", ["8080"], DIRECTOR), ("10.1.1.2/32", "tcp", ["8080"], DIRECTOR)]),
+        ({"snat": True}, [("10.1.1.2/32", "tcp", ["8080"], DIRECTOR)]),
         ({"fwmark": 7, "marks": [{"ports": [80]}]}, [("10.1.1.2/32", "tcp", ["80"], [])]),
     ],
 )
@@ -378,6 +378,13 @@ def test_by_nat_it_lets_clients_reach_the_port_and_no_other(more: dict[str, Any]
         del web["ports"]
     plan = plan_of([web], directors=["director", "rs1"], variables=OTHER)
     assert accepted(plan, "rs1") == expected
+
+
+def test_by_nat_with_snat_nobody_known_is_nobody_let_in() -> None:
+    named = {"rs1": {**OTHER["rs1"], "lvs_filter_peers": ["2001:db8:1::1"]}, "director": {"lvs_vip_interface": "eth1"}}
+    web = service(forwarding="nat", snat=True, realservers=[{"host": "rs1"}])
+    plan = plan_of([web], directors=["director", "rs1"], variables=named, seen={"director": None})
+    assert accepted(plan, "rs1") == []
 
 
 def test_who_serves_itself_lets_in_clients_only() -> None:
@@ -401,7 +408,7 @@ def test_a_filter_without_the_other_directors_addresses_is_refused() -> None:
 
 
 def test_who_is_named_in_lvs_filter_peers_may_direct_and_check() -> None:
-    """A pair that serves, of which one is not asked; and a director of another cluster."""
+    """A director of another cluster that is not asked."""
     named = {**OTHER["rs1"], "lvs_filter_peers": ["192.168.1.1"]}
     arguments = {"directors": ["director", "rs1"], "seen": {"director": None}}
     given = {"director": {"lvs_vip_interface": "eth1"}}
