@@ -33,6 +33,9 @@ COMPLAINT = re.compile(r"\[ERROR\]: |^\S*(Error|ERROR): ")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 REASON = 300  # characters of a failure's reason in the closing list
 PACKAGE = "ansible_collections.linuxvirtualserver.lvs.plugins"
+# A machine that hangs or has ended would fail every scenario after the one that it happened in.
+LAB = "/var/lib/lvs-lab/molecule"
+MEND = ["/usr/bin/python3", "-B", f"{LAB}/bin/lvslab.py", "--lab", LAB, "mend"]
 # The scenario on emulated machines, in a lab of its own: it runs beside the others, in what time they leave.
 EMULATED = "stock"
 
@@ -49,7 +52,8 @@ class Step:
     # No test, but what the tests need: counts only when it fails, and then the part's later steps cannot run.
     frame: bool = False
     directory: Path = ROOT
-    when_failed: tuple[str, ...] = ()  # command that clears the ground for the next step
+    # Commands that clear the ground for the next step; what they complain about is part of the failure.
+    when_failed: tuple[list[str], ...] = ()
     before: Callable[[], None] | None = None  # what begins with it
     begun: bool = False  # it runs already, and its report may be there
 
@@ -195,14 +199,14 @@ def scenario_steps(name: str) -> list[Step]:
     """A scenario with its report; prepare is forced, for molecule remembers only that some scenario was prepared."""
     chosen = ["--scenario-name", name]
     return [
-        Step(f"molecule, {name}, prepare", ["molecule", "prepare", "--force", *chosen], 10),
+        Step(f"molecule, {name}, prepare", ["molecule", "prepare", "--force", *chosen], 10, when_failed=(MEND,)),
         Step(
             f"molecule, {name}",
             ["molecule", "test", "--destroy", "never", *chosen],
             25,
             junit=f"results/molecule-{name}.xml",
             counts_itself=True,
-            when_failed=("molecule", "cleanup", *chosen),
+            when_failed=(MEND, ["molecule", "cleanup", *chosen]),
         ),
     ]
 
@@ -328,8 +332,10 @@ def run(step: Step) -> Count:
         count.failures.append(f"{step.name}: exit code {code}: {complaint}")
     elif not code and not step.frame and (step.counts_itself or not step.junit):
         count.passed += 1
-    if count.failed and step.when_failed:
-        execute(step.when_failed, step.minutes)
+    for clearing in step.when_failed if count.failed else ():
+        code_then, complaint = execute(clearing, step.minutes)
+        if complaint:
+            count.failures.append(f"{step.name}, afterwards: exit code {code_then}: {complaint}")
     print(f"==== {step.name}: {count}, exit code {code}, {time.monotonic() - start:.0f} s", flush=True)
     return count
 

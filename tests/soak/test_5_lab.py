@@ -150,3 +150,35 @@ def test_a_killed_lab_comes_up_again() -> None:
     finally:
         down()
     assert found() == []
+
+
+def test_a_machine_that_hangs_or_has_ended_is_mended() -> None:
+    """What answers is left alone."""
+
+    def mend() -> tuple[list[str], str]:
+        program = ["/usr/bin/python3", str(DIRECTORY / "bin/lvslab.py"), "--lab", str(DIRECTORY), "mend"]
+        done = subprocess.run(program, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["started"], done.stderr
+
+    def processes(name: str) -> set[int]:
+        listed = subprocess.run(["pgrep", "-f", f"umid={NAME}.{name}"], capture_output=True, text=True, check=True)
+        return {int(number) for number in listed.stdout.split()}
+
+    try:
+        up(None)
+        assert mend() == ([], "")
+        before = processes("b")
+        for number in processes("a"):
+            os.kill(number, signal.SIGSTOP)
+        started, told = mend()
+        assert started == ["a"]
+        assert "ERROR: no answer by ssh, started anew; consoles ended with a: " in told
+        for number in processes("a"):
+            os.kill(number, signal.SIGKILL)
+        assert mend()[0] == ["a"]
+        assert processes("b") == before
+        assert mend() == ([], "")
+    finally:
+        down()
+    assert found() == []

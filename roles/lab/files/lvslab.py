@@ -9,6 +9,7 @@
     lvslab.py --lab DIRECTORY status           what runs
     lvslab.py --lab DIRECTORY kill MACHINE...  pull the plug of machines
     lvslab.py --lab DIRECTORY start MACHINE... start machines that are down, with the disk they had
+    lvslab.py --lab DIRECTORY mend             kill and start machines that answer no ssh, and say what they said last
     lvslab.py --lab DIRECTORY --name NAME down nothing of the lab is left, the cache excepted
 
 The lab is described in DIRECTORY/lab.json, which role lab writes. Results are JSON on standard output, progress and
@@ -45,6 +46,9 @@ NAMING_ARGUMENTS = ("umid=", "guest=")
 
 SECONDS_TO_SSH = 120
 SECONDS_TO_SSH_EMULATED = 600
+# A machine that reboots is silent for less.
+SECONDS_OF_SILENCE = 60
+LAST_WORDS = 3  # lines
 
 
 # ---------------------------------------------------------------------------------------------- processes
@@ -369,6 +373,32 @@ def start_again(lab: Lab, names: Sequence[str]) -> dict[str, object]:
     return {"changed": bool(started), "started": [machine.name for machine in started], "machines": status(lab)}
 
 
+def mend(lab: Lab) -> dict[str, object]:
+    """Start machines anew that hang or have ended, with the disks they had; says what they said last."""
+    silent = silent_machines(lab, SECONDS_OF_SILENCE)
+    if silent:
+        words = {machine.name: console_tail(lab, machine).splitlines()[-LAST_WORDS:] for machine in silent}
+        told = "; ".join(f"{name}: {' | '.join(lines)}" for name, lines in words.items())
+        say(f"ERROR: no answer by ssh, started anew; consoles ended with {told}")
+    for machine in silent:
+        stop(lab, machine)
+        start(lab, machine)
+    wait_for_ssh(lab, silent)
+    return {"changed": bool(silent), "started": [machine.name for machine in silent], "machines": status(lab)}
+
+
+def silent_machines(lab: Lab, seconds: float) -> list[Machine]:
+    """Those that have not answered once in that time."""
+    waiting = list(lab.machines)
+    deadline = time.monotonic() + seconds
+    with inside_namespace(lab.namespace):
+        while (waiting := [machine for machine in waiting if not answers_ssh(machine.address)]) and (
+            time.monotonic() < deadline
+        ):
+            time.sleep(0.5)
+    return waiting
+
+
 def pull_plug(lab: Lab, names: Sequence[str]) -> dict[str, object]:
     """End machines at once, as a power failure would."""
     killed = [machine.name for machine in choose(lab, names) if stop(lab, machine)]
@@ -425,7 +455,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--lab", required=True, type=pathlib.Path, metavar="DIRECTORY", help="where the lab is described")
     made.add_argument("--name", help="the lab's name, for down (default: the directory's last part)")
     made.add_argument("--cache", type=pathlib.Path, help="the cache, for down: sweeps what a broken build left there")
-    made.add_argument("command", choices=("build", "up", "status", "start", "kill", "down"))
+    made.add_argument("command", choices=("build", "up", "status", "start", "kill", "mend", "down"))
     made.add_argument("machine", nargs="*", help="for start and kill")
     return made
 
@@ -448,7 +478,7 @@ def command(options: argparse.Namespace) -> dict[str, object]:
             return start_again(lab, options.machine)
         if options.command == "kill":
             return pull_plug(lab, options.machine)
-        return up(lab)
+        return mend(lab) if options.command == "mend" else up(lab)
 
 
 def main() -> int:

@@ -100,6 +100,15 @@ def test_a_step_that_fails_is_named_with_its_last_complaint(capfd: pytest.Captur
     assert "first\n" in capfd.readouterr().out
 
 
+def test_the_ground_is_cleared_after_a_failure_only_and_what_was_found_is_told() -> None:
+    clearing = (["sh", "-c", "echo ERROR: a hangs"], ["true"])
+    assert run_tests.run(Step("dr", ["true"], 1, when_failed=clearing)).failures == []
+    assert run_tests.run(Step("dr", ["false"], 1, when_failed=clearing)).failures == [
+        "dr: exit code 1: ",
+        "dr, afterwards: exit code 0: ERROR: a hangs",
+    ]
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_what_ran_beside_others_is_shown_and_counts(build: Path, capfd: pytest.CaptureFixture[str], code: int) -> None:
     program = f"sleep 0.2; echo up; echo '<testsuite>{PASSED}</testsuite>' > {build}/report.xml; exit {code}"
