@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 SETTINGS = "/proc/sys/net/ipv4/vs"
-# A client repeats its SYN after one second, then after two more. Who answers only later may as well be dead, and its
-# clients are better off with somebody else.
+# A client repeats its SYN after one second and after two more, or every second at first (Linux since 6.5, see
+# tcp_syn_linear_timeouts). Who answers only later may as well be dead; its clients are better off with somebody else.
 SECONDS = 3.0
 
 
