@@ -208,6 +208,28 @@ def test_hung_without_a_watchdog_both_answer(pair: Pair) -> None:
     expect_even(pair)
 
 
+def test_an_end_that_hangs_is_cut_off(pair: Pair) -> None:
+    """heartbeat ends when it has given up its resources, and waits for that without a bound of its own."""
+    if pair.backend == "keepalived":
+        pytest.skip("about what heartbeat waits for")
+    holder = pair.settled(SETTLE)
+    script = "/etc/ha.d/resource.d/lvs-addresses"
+    program = pair.run(holder, f"readlink {script}").strip()
+    pair.run(holder, "printf '#!/bin/sh\\nexec sleep 3600\\n' > /root/hangs; chmod 755 /root/hangs")
+    pair.run(holder, f"ln -sfn /root/hangs {script}")
+    try:
+        with pair.watched() as seen:
+            start = time.monotonic()
+            pair.run(holder, "timeout 60 systemctl stop heartbeat")
+            print(f"{pair.backend}: an end that hangs is over after {time.monotonic() - start:.1f} s")
+            until(lambda: pair.held(pair.other(holder)) > 0)
+    finally:
+        pair.run(holder, f"ln -sfn {program} {script}; systemctl start heartbeat")
+    assert seen.broken is None, seen
+    pair.settled(SETTLE)
+    expect_even(pair)
+
+
 # ---------------------------------------------------------------------- many connections
 
 
